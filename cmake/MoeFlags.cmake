@@ -1,0 +1,21 @@
+# Flags of every target. Floating point is what the source says: no contraction, no reassociation.
+add_compile_options(-ffp-contract=off -fno-math-errno -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
+                    -Wmissing-prototypes -Wpointer-arith -Wvla)
+if(MOE_WERROR)
+    add_compile_options(-Werror)
+endif()
+if(MOE_SANITIZE)
+    add_compile_options(-fsanitize=${MOE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    add_link_options(-fsanitize=${MOE_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+    add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+    add_link_options(-Wl,-z,relro,-z,now)
+    set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+endif()
+add_compile_definitions(_POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
+include_directories(${CMAKE_SOURCE_DIR})
+
+# moe_layer(NAME sources...): the object library of one folder.
+function(moe_layer name)
+    add_library(moe_${name} OBJECT ${ARGN})
+endfunction()

@@ -1,0 +1,255 @@
+#ifndef MOE_H
+#define MOE_H
+/* moe: CPU inference for mixture-of-experts language models, straight from a Hugging Face checkpoint.
+ * The only public header; it depends on nothing but C99.
+ *
+ * Conventions: `out` parameters come first and are NULL after a failure; `err` comes last, may be NULL, and
+ * receives one line. The library never exits, never prints, and starts no thread outside a call. A model may
+ * be shared by threads; a session, a decoder or a sampler belongs to one thread at a time. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define MOE_API __attribute__((visibility("default")))
+#else
+#define MOE_API
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------------------- */
+
+typedef enum moe_status {
+    MOE_OK = 0,
+    MOE_E_IO,          /* the system refused to open, read or map a file */
+    MOE_E_FORMAT,      /* a file's content is not what its format demands */
+    MOE_E_UNSUPPORTED, /* well-formed, but something this engine does not reproduce: the message names it */
+    MOE_E_ARGUMENT,    /* the caller's values are outside what the function states */
+    MOE_E_MEMORY,      /* not enough memory, or more than this machine has */
+    MOE_E_NUMERIC,     /* NaN or infinity where a number is needed */
+} moe_status;
+
+enum { MOE_ERROR_SIZE = 512 };
+
+typedef struct moe_error {
+    char message[MOE_ERROR_SIZE]; /* one line, no newline, always terminated */
+} moe_error;
+
+/* ---- model -------------------------------------------------------------------------------------------- */
+
+typedef struct moe_model moe_model;
+
+/* How the grouped expert GEMM is computed. NATIVE keeps the bits of the scalar kernels whatever the batch,
+ * the threads and the chunks; OPENBLAS does not, and is there to compare with. */
+typedef enum moe_gemm { MOE_GEMM_NATIVE, MOE_GEMM_OPENBLAS } moe_gemm;
+
+typedef struct moe_model_options {
+    const char *isa; /* the best instruction set that may be used ("scalar", "avx2", ...); NULL: all */
+    moe_gemm gemm;
+    bool synthetic; /* `path` is a config.json (or a directory with one): weights are drawn at random */
+    uint64_t seed;  /* of the synthetic weights */
+    /* called while weights are bound: done and total tensors; NULL: never */
+    void (*progress)(void *context, size_t done, size_t total);
+    void *context;
+} moe_model_options;
+
+typedef struct moe_model_info {
+    const char *family;  /* model_type of config.json */
+    const char *isa;     /* the fastest instruction set in use */
+    const char *gemm;    /* "native", "openblas (sgemm_batch)" or "openblas (loop)" */
+    const char *storage; /* storage format of the expert weights: "BF16", ... */
+    size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
+    size_t max_positions; /* max_position_embeddings: what the model was made for; no limit of the engine */
+    uint64_t n_parameters, weight_bytes;
+    size_t n_eos;
+    const int64_t *eos; /* [n_eos] of generation_config.json, else config.json */
+    int64_t bos;        /* -1: none */
+} moe_model_info;
+
+/* Maps the checkpoint in directory `path` and checks config.json, every tensor's name, shape and dtype.
+ * opt may be NULL (all defaults). The caller closes it, after its sessions. */
+MOE_API moe_status moe_model_open(moe_model **out, const char *path, const moe_model_options *opt,
+                                  moe_error *err);
+MOE_API void moe_model_close(moe_model *model); /* NULL is fine */
+MOE_API const moe_model_info *moe_model_get_info(const moe_model *model);
+
+/* ---- session ------------------------------------------------------------------------------------------ */
+
+typedef struct moe_session moe_session;
+
+/* What a tap shows: computed values on their way, for comparison with a reference. */
+typedef enum moe_tap_kind {
+    MOE_TAP_HIDDEN,  /* `values` [n_rows, n]: the residual stream after layer `layer`; n = hidden_size */
+    MOE_TAP_EXPERTS, /* `ids` [n_rows, n]: routed experts, best score first; n = top_k */
+    MOE_TAP_ROUTER,  /* `values` [n_rows, n]: router logits; n = n_experts */
+    MOE_TAP_FFN_IN, /* `values` [n_rows, n]: what the FFN (dense or MoE) of the layer reads, after its norm */
+    MOE_TAP_FFN_OUT /* `values` [n_rows, n]: what it adds to the residual stream */
+} moe_tap_kind;
+
+typedef struct moe_tap {
+    moe_tap_kind kind;
+    size_t layer, n_rows, n;
+    const float *values; /* borrowed for the call */
+    const uint32_t *ids;
+} moe_tap;
+
+typedef struct moe_session_options {
+    size_t n_sequences; /* slots; 0 means 1 */
+    size_t context;     /* positions each slot can hold; > 0 */
+    size_t max_rows;    /* most rows computed at once: longer evals run in chunks of it; 0 means 512 */
+    size_t max_logits;  /* most rows of one eval whose logits are wanted; 0 means n_sequences */
+    size_t n_threads;   /* 0: the physical cores that the affinity mask of the process allows */
+    void (*tap)(void *context, const moe_tap *tap); /* NULL: none */
+    void *tap_context;
+} moe_session_options;
+
+/* One row of a batch: a token at a position of a sequence. */
+typedef struct moe_row {
+    uint32_t sequence; /* < n_sequences */
+    uint32_t position; /* < context */
+    uint32_t token;    /* < vocab_size */
+    bool logits;       /* keep this row's logits */
+} moe_row;
+
+/* What one session has done since it was opened or last reset. Bytes are those the kernels really read. */
+typedef struct moe_counters {
+    uint64_t n_rows, n_passes;
+    uint64_t
+        weight_bytes; /* weights, each matrix once per pass and each expert once per pass it is routed in */
+    uint64_t cache_bytes; /* keys and values */
+    uint64_t flops;       /* 2 per multiply-add of weights, keys and values */
+} moe_counters;
+
+/* Bytes a session with these options would take, without taking them. */
+MOE_API moe_status moe_session_measure(size_t *bytes, const moe_model *model, const moe_session_options *opt,
+                                       moe_error *err);
+/* Takes all the memory that evaluation will need. MOE_E_MEMORY if this machine does not have it. */
+MOE_API moe_status moe_session_open(moe_session **out, const moe_model *model, const moe_session_options *opt,
+                                    moe_error *err);
+MOE_API void moe_session_close(moe_session *session); /* NULL is fine */
+
+/* Computes `rows` [n_rows] in order and extends their sequences. The rows of one sequence come at ascending
+ * consecutive positions, the first at or before the sequence's length: what lies at or after it is forgotten,
+ * so that position 0 begins anew. Allocates nothing. The same request gives the same bits whatever else is in
+ * the batch, however it is cut into calls, and for any number of threads (native GEMM). MOE_E_ARGUMENT leaves
+ * the session as it was. */
+MOE_API moe_status moe_session_eval(moe_session *session, const moe_row *rows, size_t n_rows, moe_error *err);
+
+/* Logits [vocab_size] of the i-th row of the last eval that asked for them; borrowed until the next eval. */
+MOE_API const float *moe_session_logits(const moe_session *session, size_t i);
+/* Positions that a sequence holds. */
+MOE_API size_t moe_session_length(const moe_session *session, size_t sequence);
+MOE_API size_t moe_session_threads(const moe_session *session);
+MOE_API moe_counters moe_session_counters(const moe_session *session);
+MOE_API void moe_session_reset_counters(moe_session *session);
+
+/* ---- sampling ----------------------------------------------------------------------------------------- */
+
+typedef struct moe_sampling {
+    float temperature;    /* >= 0; 0: greedy, the first of the largest logits */
+    size_t top_k;         /* 0: all */
+    float top_p;          /* (0, 1]; 1: all */
+    float min_p;          /* [0, 1]; 0: all */
+    float repeat_penalty; /* > 0; 1: none. Logits of tokens in the history: divided by it if positive, else
+                             multiplied (transformers' RepetitionPenaltyLogitsProcessor) */
+    uint64_t seed;        /* the draw depends on seed and position alone */
+} moe_sampling;
+
+typedef struct moe_sampler moe_sampler;
+
+MOE_API moe_status moe_sampler_open(moe_sampler **out, size_t vocab_size, const moe_sampling *sampling,
+                                    moe_error *err);
+MOE_API void moe_sampler_close(moe_sampler *sampler); /* NULL is fine */
+/* Chooses the token that follows `history` [n_history] from logits [vocab_size]; `position` is that of the
+ * new token. MOE_E_NUMERIC if any logit is NaN or +infinity, or all are -infinity. */
+MOE_API moe_status moe_sampler_choose(uint32_t *token, moe_sampler *sampler, const float *logits,
+                                      const uint32_t *history, size_t n_history, size_t position,
+                                      moe_error *err);
+
+/* ---- text --------------------------------------------------------------------------------------------- */
+
+typedef struct moe_tokenizer moe_tokenizer;
+typedef struct moe_decoder moe_decoder;
+
+/* Reads tokenizer.json of the directory `dir`; needs nothing else of the checkpoint. */
+MOE_API moe_status moe_tokenizer_open(moe_tokenizer **out, const char *dir, moe_error *err);
+MOE_API void moe_tokenizer_close(moe_tokenizer *tokenizer); /* NULL is fine */
+/* Largest id + 1, added tokens included. */
+MOE_API size_t moe_tokenizer_size(const moe_tokenizer *tokenizer);
+/* Whether id is an added token marked special (not part of the text that a reader should see). */
+MOE_API bool moe_tokenizer_is_special(const moe_tokenizer *tokenizer, uint32_t id);
+
+/* Encodes `text` [n_text] (any bytes; invalid UTF-8 is an error). `special`: apply the post-processor, which
+ * may add BOS. *ids [*n_ids] belongs to the caller: free it with moe_free. */
+MOE_API moe_status moe_tokenizer_encode(uint32_t **ids, size_t *n_ids, const moe_tokenizer *tokenizer,
+                                        const char *text, size_t n_text, bool special, moe_error *err);
+/* Decodes all ids at once, exactly as `tokenizers` does (unknown ids are dropped). skip_special drops special
+ * tokens. *text is terminated as well; free it with moe_free. */
+MOE_API moe_status moe_tokenizer_decode(char **text, size_t *n_text, const moe_tokenizer *tokenizer,
+                                        const uint32_t *ids, size_t n_ids, bool skip_special, moe_error *err);
+
+/* Streaming: what each id adds, an incomplete UTF-8 sequence held back until it is complete. The
+ * concatenation of all pieces, the one of moe_decoder_finish included, equals moe_tokenizer_decode of all
+ * ids. */
+MOE_API moe_status moe_decoder_open(moe_decoder **out, const moe_tokenizer *tokenizer, bool skip_special,
+                                    moe_error *err);
+MOE_API void moe_decoder_close(moe_decoder *decoder); /* NULL is fine */
+/* *piece [*n_piece] is borrowed until the next call on this decoder. */
+MOE_API moe_status moe_decoder_next(const char **piece, size_t *n_piece, moe_decoder *decoder, uint32_t id,
+                                    moe_error *err);
+MOE_API moe_status moe_decoder_finish(const char **piece, size_t *n_piece, moe_decoder *decoder,
+                                      moe_error *err);
+
+MOE_API void moe_free(void *p); /* what this library handed over; NULL is fine */
+
+/* ---- tensor files ------------------------------------------------------------------------------------- */
+
+/* One safetensors file, for reference dumps; checked like a checkpoint's. */
+typedef struct moe_tensors moe_tensors;
+
+enum { MOE_TENSOR_RANK = 8 };
+
+typedef struct moe_tensor_view {
+    const char *name, *dtype; /* "F32", "I64", ... */
+    size_t rank, shape[MOE_TENSOR_RANK], n_bytes;
+    const void *data; /* borrowed until the file is closed; any alignment */
+} moe_tensor_view;
+
+MOE_API moe_status moe_tensors_open(moe_tensors **out, const char *file, moe_error *err);
+MOE_API void moe_tensors_close(moe_tensors *tensors); /* NULL is fine */
+MOE_API size_t moe_tensors_count(const moe_tensors *tensors);
+MOE_API moe_tensor_view moe_tensors_get(const moe_tensors *tensors, size_t i);
+/* False if there is none of that name. */
+MOE_API bool moe_tensors_find(moe_tensor_view *out, const moe_tensors *tensors, const char *name);
+
+/* Writes a file with one F32 tensor [rows appended, n_columns], row by row: its header is completed at the
+ * end. */
+typedef struct moe_tensor_writer moe_tensor_writer;
+MOE_API moe_status moe_tensor_writer_open(moe_tensor_writer **out, const char *file, const char *name,
+                                          size_t n_columns, moe_error *err);
+MOE_API moe_status moe_tensor_writer_append(moe_tensor_writer *writer, const float *row, moe_error *err);
+/* Completes and closes the file, and frees the writer, whatever it returns. NULL is fine. */
+MOE_API moe_status moe_tensor_writer_close(moe_tensor_writer *writer, moe_error *err);
+
+/* ---- the machine -------------------------------------------------------------------------------------- */
+
+/* The instruction sets this build has, slowest first: name i, and whether this CPU can run it; NULL past the
+ * end. */
+MOE_API const char *moe_isa_name(size_t i, bool *runs_here);
+/* Physical cores that the process may use: the default number of threads. */
+MOE_API size_t moe_physical_cores(void);
+/* Measured limits of the machine with n_threads threads: bytes/s of reading memory, and single-precision
+ * FLOP/s of independent multiply-adds with the fastest instruction set of `isa` (NULL: all). Takes about a
+ * second. */
+MOE_API moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads, const char *isa,
+                                      moe_error *err);
+MOE_API const char *moe_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,139 @@
+#ifndef MOE_KERNELS_KERNELS_H
+#define MOE_KERNELS_KERNELS_H
+/* Every operation of the engine, its contract, and the table that holds one function for each.
+ *
+ * kernels/scalar/ is complete and DEFINES THE BITS; the other instruction sets overlay it and give the same
+ * bits, NaN payloads aside. So every operation is a fixed sequence of correctly rounded operations:
+ * - "fma" is one fused multiply-add (fmaf); a * b + c written otherwise is two roundings. No contraction.
+ * - A SUM IN LANES over n elements: lane l (of MOE_LANES = 32) starts at +0 and takes elements l, l + 32, ...
+ * in ascending order; n is padded to a multiple of 32 with zero elements that are really added (so a -0 may
+ * turn +0, everywhere alike). Then the fixed tree: t[l] = t[l] + t[l + 16] for l < 16; then + 8, + 4, + 2,
+ * + 1.
+ * - exp is moe_exp of kernels/scalar/exp.h: the same polynomial everywhere.
+ *
+ * All kernels: one thread, allocate nothing, cannot fail, read and write nothing outside what is stated.
+ * Unless it says otherwise pointers need no alignment beyond that of float, sizes may be 0 or any value, and
+ * outputs do not overlap inputs. NaN and Inf propagate as in the sequence of operations given. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/matrix.h"
+
+/* y[i] = gain[i] * (x[i] * r), r = 1 / sqrt(ss / n + eps), ss = sum in lanes of fma(x, x, .). HF's order of
+ * multiplication (Qwen3MoeRMSNorm).   y, x, gain [n], y may be x itself; n > 0; eps in units of x^2 */
+typedef void moe_rmsnorm_fn(float *y, const float *x, const float *gain, size_t n, float eps);
+
+/* c[i] = cos(a) * att, s[i] = sin(a) * att, with a = (float)position * inv_freq[i] (one fp32 product). Sine
+ * and cosine are computed in double by a fixed sequence and rounded to float, then multiplied in float. c, s,
+ * inv_freq [n]; position < 2^32; scalar only: once per row and not per layer, so never worth an overlay. */
+typedef void moe_rope_angles_fn(float *c, float *s, const float *inv_freq, size_t n, uint32_t position,
+                                float att);
+
+/* Rotates pairs (x[i], x[i + n]), i < n, in place: a' = fma(a, c[i], -(b * s[i])), b' = fma(b, c[i], a *
+ * s[i]). x [2n]; c, s [n] */
+typedef void moe_rope_half_fn(float *x, const float *c, const float *s, size_t n);
+
+/* x[i] = x[i] < -limit ? -limit : x[i] > limit ? limit : x[i] (NaN stays).   x [n], in place; limit >= 0 */
+typedef void moe_clamp_fn(float *x, size_t n, float limit);
+
+/* y[i] = y[i] + x[i].   y, x [n] */
+typedef void moe_add_fn(float *y, const float *x, size_t n);
+
+/* y[i] = x[i] * a.   y, x [n]; y may be x itself */
+typedef void moe_scale_fn(float *y, const float *x, size_t n, float a);
+
+/* y[i] = fma(a, x[i], y[i]).   y, x [n] */
+typedef void moe_axpy_fn(float *y, const float *x, size_t n, float a);
+
+/* y[i] = (g / (1 + exp(-g))) * up[i], g = gate[i].   y, gate, up [n]; y may be gate or up */
+typedef void moe_swiglu_fn(float *y, const float *gate, const float *up, size_t n);
+
+/* y[i] = 1 / (1 + exp(-x[i])).   y, x [n]; y may be x */
+typedef void moe_sigmoid_fn(float *y, const float *x, size_t n);
+
+/* Keys are cached and visited in blocks of this many positions, aligned to a multiple of it. */
+enum { MOE_KEY_BLOCK = 64 };
+
+/* One block of keys against n_q queries: a step of the online softmax (Milakov and Gimelshein 2018).
+ * For each query i with a non-empty range [first[i], last[i]) of keys that it sees in this block, key j:
+ *   s[j] = dot * scale, dot = fma chain over d ascending from +0: dot = fma(q[i][d], keys[d][j], dot)
+ *   m'   = the largest of max[i] and the visible s[j] (start with max[i]; s[j] > m' replaces it)
+ *   c    = exp(max[i] - m'); p[j] = exp(s[j] - m')
+ *   sum[i] = fma(sum[i], c, t), t = the 64 p[j] (0 where not visible) by the tree + 32, + 16, ..., + 1
+ *   out[i][d] = out[i][d] * c, then fma(p[j], values[j][d], .) for visible j ascending
+ *   max[i] = m'
+ * A query with an empty range is left untouched; a query's bits depend on nothing of the others. Values
+ * outside a query's range are not read for it (they may be NaN left by others); keys may be read, they are
+ * inside the block. Before the first block: max = -inf, sum = 0, out = 0 (or an attention sink: max = sink,
+ * sum = 1). After the last the engine multiplies out by 1 / sum. */
+struct moe_attention_block {
+    const float *q;      /* [n_q, key_dim] contiguous */
+    size_t n_q;          /* > 0 */
+    const float *keys;   /* [key_dim, MOE_KEY_BLOCK]: transposed, aligned to 64 bytes */
+    const float *values; /* [MOE_KEY_BLOCK, value_dim], aligned to 64 bytes if value_dim % 16 == 0 */
+    size_t key_dim, value_dim;
+    float scale;
+    const uint8_t *first, *last; /* [n_q], each 0..MOE_KEY_BLOCK */
+    float *max, *sum;            /* [n_q] */
+    float *out;                  /* [n_q, value_dim] contiguous */
+    float *scores;               /* [n_q, MOE_KEY_BLOCK] scratch, aligned to 64 bytes; undefined after */
+};
+typedef void moe_attention_block_fn(const struct moe_attention_block *a);
+
+/* Softmax over all experts, then the top k of it (Qwen3MoeTopKRouter):
+ *   m = largest logit (start with logits[0]; x > m replaces it), e[i] = exp(logits[i] - m), z = sum in lanes
+ * of e[i] (plain additions), p[i] = e[i] / z. Chosen: top_k times the largest p not chosen yet, the lowest
+ * index of equals (p > best replaces it; NaN is never larger, and the first not chosen is the start, so ids
+ * are always valid and distinct). renorm: weights[j] = p / t, t = the chosen p added in the order of choice
+ * from +0. ids, weights [top_k] in order of choice; logits [n]; scratch [n]; 0 < top_k <= n */
+typedef void moe_router_softmax_topk_fn(uint32_t *ids, float *weights, const float *logits, float *scratch,
+                                        size_t n, size_t top_k, bool renorm);
+
+/* Rows of packed activations: row i starts at data + (index ? index[i] : i) * ld. Each is in the layout of
+ * the weights' format, padded with zeros to moe_padded(cols), and aligned to 64 bytes (ld % 16 == 0). `index`
+ * is how the rows routed to an expert are gathered without a copy. */
+struct moe_rows {
+    const float *data;
+    size_t ld, n;
+    const uint32_t *index; /* [n] or NULL */
+};
+
+/* y[i * ld_y + c] = dot(x row i, w row c) for i < x->n and first <= c < first + n_cols: rows of w are columns
+ * of y. The dot product is a SUM IN LANES of fma(w, x, .) over the packed order of the format's layout: the
+ * weights are taken in the same order (for EVEN_ODD: lane l < 16 of a block of 32 holds element 2l, lane 16 +
+ * l holds 2l + 1), the last block padded with zeros. Bits depend on format and k alone, never on n_cols, x->n
+ * or tiling. Tiles of several rows and columns share the loads; a tile's bits are those of the plain dot
+ * product. */
+typedef void moe_gemm_fn(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
+                         size_t first, size_t n_cols);
+
+/* y[j] = element j of row r of w, exactly, in natural order.   y [w->cols] */
+typedef void moe_widen_fn(float *y, const struct moe_matrix *w, size_t r);
+
+/* Lays out a row for a dot product: y [moe_padded(k)], 64-byte aligned; x [k]. Pads with +0. */
+typedef void moe_pack_fn(float *y, const float *x, size_t k);
+
+struct moe_kernels {
+#define MOE_OP(op) moe_##op##_fn *op;
+#include "kernels/ops.def"
+#undef MOE_OP
+    struct {
+#define MOE_FORMAT_OP(op) moe_##op##_fn *op;
+#include "kernels/format_ops.def"
+#undef MOE_FORMAT_OP
+    } format[MOE_FORMAT_COUNT];
+    struct {
+#define MOE_LAYOUT_OP(op) moe_##op##_fn *op;
+#include "kernels/layout_ops.def"
+#undef MOE_LAYOUT_OP
+    } layout[MOE_LAYOUT_COUNT];
+};
+
+/* kernels/<isa>/table.c: what is absent stays with the next slower instruction set. */
+#define MOE_ISA(id, name, needs) extern const struct moe_kernels moe_kernels_##id;
+#include "kernels/isa.def"
+#undef MOE_ISA
+
+#endif

@@ -1,0 +1,21 @@
+#ifndef MOE_LOADER_CHECKPOINT_H
+#define MOE_LOADER_CHECKPOINT_H
+/* A directory of one or many safetensors files, as one namespace of tensors (looked up by xxHash). */
+
+#include "loader/safetensors.h"
+
+struct moe_checkpoint; /* opaque */
+
+/* `dir` holds model.safetensors, or model.safetensors.index.json with its shards (the index wins if both
+ * exist; weight_map names stay inside the directory; symbolic links work). */
+moe_status moe_checkpoint_open(struct moe_checkpoint **out, const char *dir, moe_error *err);
+void moe_checkpoint_close(struct moe_checkpoint *ck);
+size_t moe_checkpoint_count(const struct moe_checkpoint *ck);
+/* NULL if there is none. */
+const struct moe_tensor *moe_checkpoint_find(const struct moe_checkpoint *ck, const char *name);
+/* The file that holds a tensor found here, for messages. */
+const char *moe_checkpoint_file(const struct moe_checkpoint *ck, const struct moe_tensor *t);
+/* MOE_E_IO if one of the files is shorter than when it was mapped. */
+moe_status moe_checkpoint_check(const struct moe_checkpoint *ck, moe_error *err);
+
+#endif
