@@ -1,0 +1,24 @@
+/* Mixtral (transformers: MixtralForCausalLM): always renormalised top-k; its own names for the experts. */
+#include "models/family.h"
+
+const struct moe_family moe_family_mixtral = {
+    .model_type = "mixtral",
+    .n_experts = {"num_local_experts", 8},
+    .top_k = {"num_experts_per_tok", 2},
+    .expert_width = {"intermediate_size", 14336},
+    .n_kv_heads = {"num_key_value_heads", 8},
+    .rope_theta = 1e6,
+    .norm_eps = 1e-5,
+    .window = MOE_WINDOW_NON_NULL,
+    .renorm = MOE_RENORM_ALWAYS,
+    .tensor =
+        {
+            [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.gate.weight",
+            [MOE_T_EXPERT_GATE] = "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",
+            [MOE_T_EXPERT_UP] = "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight",
+            [MOE_T_EXPERT_DOWN] = "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",
+            [MOE_T_STACKED_GATE] = "model.layers.{L}.block_sparse_moe.switch_mlp.gate_proj.weight",
+            [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",
+            [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight",
+        },
+};

@@ -1,0 +1,209 @@
+/* Frequencies are computed as transformers does, in the same precision: powers and quotients in fp32, each
+ * rounded once from double, the settings in double. */
+#include "models/rope_spec.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double two_pi = 6.283185307179586476925286766559;
+
+/* Settings: a member of the rope dictionary, else of config.json itself. */
+struct settings {
+    struct moe_json_value rope, config;
+    double theta, factor;
+    size_t dim;      /* rotated width */
+    size_t original; /* context length the model was pretrained with; 0: unknown */
+    size_t max_positions;
+};
+
+static moe_status read_positive(double *out, struct moe_json_value v, double absent, moe_error *err) {
+    *out = absent;
+    if (!v.node) return MOE_OK;
+    MOE_TRY(moe_json_number(out, v, err));
+    if (!(*out > 0))
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected a positive number", v.doc->file, v.path);
+    return MOE_OK;
+}
+
+static moe_status read_required(double *out, struct moe_json_value v, moe_error *err) {
+    MOE_TRY(moe_json_number(out, v, err));
+    return read_positive(out, v, 0, err);
+}
+
+/* theta^(2t / dim) in fp32: the operands and the result rounded, as torch computes base ** tensor */
+static float power(const struct settings *s, size_t t) {
+    float exponent = (float)(2 * t) / (float)s->dim;
+    return (float)pow((double)(float)s->theta, (double)exponent);
+}
+
+static void fill_default(float *inv_freq, const struct settings *s) {
+    for (size_t t = 0; t < s->dim / 2; t++) inv_freq[t] = 1.0f / power(s, t);
+}
+
+static void fill_linear(float *inv_freq, const struct settings *s) {
+    fill_default(inv_freq, s);
+    for (size_t t = 0; t < s->dim / 2; t++) inv_freq[t] /= (float)s->factor;
+}
+
+/* Llama 3: long wavelengths are stretched by the factor, short ones kept, those between interpolated. */
+static moe_status fill_llama3(float *inv_freq, const struct settings *s, moe_error *err) {
+    double low, high;
+    MOE_TRY(read_required(&low, moe_json_get(s->rope, "low_freq_factor"), err));
+    MOE_TRY(read_required(&high, moe_json_get(s->rope, "high_freq_factor"), err));
+    double original = (double)s->original;
+    float long_wave = (float)(original / low), short_wave = (float)(original / high);
+    fill_default(inv_freq, s);
+    for (size_t t = 0; t < s->dim / 2; t++) {
+        float wave = (float)two_pi / inv_freq[t];
+        if (wave > long_wave) {
+            inv_freq[t] /= (float)s->factor;
+        } else if (!(wave < short_wave)) {
+            float smooth = ((float)original / wave - (float)low) / (float)(high - low);
+            inv_freq[t] = (1 - smooth) * inv_freq[t] / (float)s->factor + smooth * inv_freq[t];
+        }
+    }
+    return MOE_OK;
+}
+
+static double yarn_scale(double factor, double mscale) {
+    return factor <= 1 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
+}
+
+/* The dimension whose wave turns `rotations` times within the original context. */
+static double yarn_dimension(const struct settings *s, double rotations) {
+    return (double)s->dim * log((double)s->original / (rotations * two_pi)) / (2 * log(s->theta));
+}
+
+static moe_status read_yarn_attention(float *out, const struct settings *s, moe_error *err) {
+    double given, mscale = 0, mscale_all = 0;
+    struct moe_json_value m = moe_json_get(s->rope, "mscale"), all = moe_json_get(s->rope, "mscale_all_dim");
+    MOE_TRY(read_positive(&given, moe_json_get(s->rope, "attention_factor"), 0, err));
+    if (m.node) MOE_TRY(moe_json_number(&mscale, m, err));
+    if (all.node) MOE_TRY(moe_json_number(&mscale_all, all, err));
+    if (given > 0)
+        *out = (float)given;
+    else if (mscale != 0 && mscale_all != 0)
+        *out = (float)(yarn_scale(s->factor, mscale) / yarn_scale(s->factor, mscale_all));
+    else
+        *out = (float)yarn_scale(s->factor, 1);
+    return MOE_OK;
+}
+
+/* YaRN (Peng et al. 2023): a ramp over the dimensions from extrapolated to interpolated frequencies. */
+static moe_status fill_yarn(float *inv_freq, float *attention, const struct settings *s, moe_error *err) {
+    double fast, slow;
+    bool truncate = true;
+    MOE_TRY(read_yarn_attention(attention, s, err));
+    MOE_TRY(read_positive(&fast, moe_json_get(s->rope, "beta_fast"), 32, err));
+    MOE_TRY(read_positive(&slow, moe_json_get(s->rope, "beta_slow"), 1, err));
+    struct moe_json_value t_key = moe_json_get(s->rope, "truncate");
+    if (t_key.node) MOE_TRY(moe_json_bool(&truncate, t_key, err));
+    double low = yarn_dimension(s, fast), high = yarn_dimension(s, slow);
+    if (truncate) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(low, 0);
+    high = fmin(high, (double)s->dim - 1);
+    if (low == high) high += 0.001;
+    for (size_t t = 0; t < s->dim / 2; t++) {
+        float p = power(s, t);
+        float ramp = ((float)t - (float)low) / (float)(high - low);
+        float keep = 1 - fminf(fmaxf(ramp, 0), 1);
+        inv_freq[t] = 1.0f / ((float)s->factor * p) * (1 - keep) + 1.0f / p * keep;
+    }
+    return MOE_OK;
+}
+
+static moe_status read_settings(struct settings *s, const char **type,
+                                const struct moe_rope_defaults *defaults, moe_error *err) {
+    struct moe_json_value v4 = moe_json_get(s->config, "rope_scaling"),
+                          v5 = moe_json_get(s->config, "rope_parameters");
+    s->rope = moe_json_is_object(v4) && moe_json_size(v4) ? v4 : v5;
+    if (s->rope.node && !moe_json_is_object(s->rope))
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, s->rope.path);
+    struct moe_json_value v = moe_json_get(s->rope, "rope_type");
+    if (!v.node) v = moe_json_get(s->rope, "type");
+    *type = "default";
+    if (v.node) MOE_TRY(moe_json_string(type, v, err));
+
+    v = moe_json_get(s->rope, "rope_theta");
+    MOE_TRY(
+        read_positive(&s->theta, v.node ? v : moe_json_get(s->config, "rope_theta"), defaults->theta, err));
+
+    double partial = 1;
+    if (strcmp(*type, "default")) { /* these families ignore the key for the default type */
+        v = moe_json_get(s->rope, "partial_rotary_factor");
+        MOE_TRY(
+            read_positive(&partial, v.node ? v : moe_json_get(s->config, "partial_rotary_factor"), 1, err));
+        if (partial > 1)
+            return MOE_FAIL(err, MOE_E_FORMAT, "%s: partial_rotary_factor: above 1", s->config.doc->file);
+    }
+    s->dim = (size_t)((double)defaults->head_dim * partial);
+    if (s->dim < 2 || s->dim % 2)
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED,
+                        "%s: head_dim: RoPE rotates pairs, %zu dimensions do not divide into them",
+                        s->config.doc->file, s->dim);
+
+    s->max_positions = s->original = defaults->max_positions;
+    v = moe_json_get(s->config, "original_max_position_embeddings");
+    if (!v.node) v = moe_json_get(s->rope, "original_max_position_embeddings");
+    int64_t original = (int64_t)s->original;
+    if (v.node) MOE_TRY(moe_json_int(&original, v, 1, INT32_MAX, err));
+    s->original = (size_t)original;
+    return MOE_OK;
+}
+
+/* The factor, where the type has one; yarn alone may leave it out. */
+static moe_status read_factor(struct settings *s, const char *type, moe_error *err) {
+    struct moe_json_value v = moe_json_get(s->rope, "factor");
+    if (!s->original)
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: max_position_embeddings: missing, rope type %s needs it",
+                        s->config.doc->file, type);
+    if (!v.node && !strcmp(type, "yarn")) {
+        s->factor = (double)s->max_positions / (double)s->original;
+        return MOE_OK;
+    }
+    return read_required(&s->factor, v, err);
+}
+
+moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value config,
+                              const struct moe_rope_defaults *defaults, moe_error *err) {
+    struct settings s = {.config = config};
+    const char *type;
+    *out = (struct moe_rope_spec){.attention = 1};
+    MOE_TRY(read_settings(&s, &type, defaults, err));
+    bool plain = !strcmp(type, "default");
+    if (!plain) MOE_TRY(read_factor(&s, type, err));
+    out->n_pairs = s.dim / 2;
+    out->inv_freq = malloc(out->n_pairs * sizeof *out->inv_freq);
+    if (!out->inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    moe_status status = MOE_OK;
+    if (plain) {
+        fill_default(out->inv_freq, &s);
+    } else if (!strcmp(type, "linear")) {
+        fill_linear(out->inv_freq, &s);
+    } else if (!strcmp(type, "dynamic")) {
+        fill_default(out->inv_freq, &s);
+        out->max_context = s.max_positions;
+    } else if (!strcmp(type, "llama3")) {
+        status = fill_llama3(out->inv_freq, &s, err);
+    } else if (!strcmp(type, "yarn")) {
+        status = fill_yarn(out->inv_freq, &out->attention, &s, err);
+    } else {
+        status = MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type \"%s\" is not supported",
+                          config.doc->file, s.rope.path, type);
+    }
+    for (size_t t = 0; status == MOE_OK && t < out->n_pairs; t++)
+        if (!isfinite(out->inv_freq[t]))
+            status = MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: frequencies are not finite", config.doc->file,
+                              s.rope.node ? s.rope.path : "rope_theta");
+    if (status != MOE_OK) moe_rope_spec_free(out);
+    return status;
+}
+
+void moe_rope_spec_free(struct moe_rope_spec *rope) {
+    free(rope->inv_freq);
+    rope->inv_freq = NULL;
+}

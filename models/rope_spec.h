@@ -1,0 +1,27 @@
+#ifndef MOE_MODELS_ROPE_SPEC_H
+#define MOE_MODELS_ROPE_SPEC_H
+/* Rotary position embedding, resolved: the frequencies, whatever rope_type they come from. */
+
+#include "loader/json.h"
+
+struct moe_rope_spec {
+    size_t n_pairs;     /* rotated pairs per head: (t, t + n_pairs) */
+    float *inv_freq;    /* [n_pairs], owned */
+    float attention;    /* factor on cosine and sine: 1 but for yarn */
+    size_t max_context; /* positions beyond which the frequencies would change (dynamic); 0: they never do */
+};
+
+struct moe_rope_defaults {
+    double theta;         /* when config.json has none */
+    size_t head_dim;      /* > 0 */
+    size_t max_positions; /* max_position_embeddings; 0: absent */
+};
+
+/* Reads rope_scaling (v4) or rope_parameters (v5) of config.json as transformers' modeling_rope_utils does:
+ * default, linear, dynamic (up to max_position_embeddings, where it equals default), llama3, yarn. Others:
+ * MOE_E_UNSUPPORTED. Free with moe_rope_spec_free. */
+moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value config,
+                              const struct moe_rope_defaults *defaults, moe_error *err);
+void moe_rope_spec_free(struct moe_rope_spec *rope);
+
+#endif

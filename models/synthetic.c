@@ -1,0 +1,109 @@
+#include "models/synthetic.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { DRAWS = 1 << 16 };
+
+struct block {
+    void *data;
+    size_t bytes;
+};
+
+struct moe_synthetic {
+    uint64_t state;
+    uint16_t normal[DRAWS]; /* BF16 */
+    struct block *blocks;
+    size_t n_blocks, capacity;
+};
+
+/* SplitMix64 (Steele, Lea and Flood 2014) */
+static uint64_t next(uint64_t *state) {
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static double uniform(uint64_t *state) {
+    return ((double)(next(state) >> 11) + 0.5) * 0x1p-53;
+}
+
+/* Box and Muller 1958 */
+static float normal(uint64_t *state) {
+    double r = sqrt(-2 * log(uniform(state)));
+    return (float)(r * cos(6.283185307179586 * uniform(state)));
+}
+
+moe_status moe_synthetic_open(struct moe_synthetic **out, uint64_t seed, moe_error *err) {
+    struct moe_synthetic *s = *out = calloc(1, sizeof *s);
+    if (!s) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    s->state = seed;
+    for (size_t i = 0; i < DRAWS; i++) {
+        float x = 0.02f * normal(&s->state);
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        s->normal[i] = (uint16_t)(bits >> 16);
+    }
+    return MOE_OK;
+}
+
+void moe_synthetic_close(struct moe_synthetic *s) {
+    if (!s) return;
+    for (size_t i = 0; i < s->n_blocks; i++) munmap(s->blocks[i].data, s->blocks[i].bytes);
+    free(s->blocks);
+    free(s);
+}
+
+static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_error *err) {
+    if (s->n_blocks == s->capacity) {
+        size_t capacity = s->capacity ? 2 * s->capacity : 64;
+        struct block *blocks = realloc(s->blocks, capacity * sizeof *blocks);
+        if (!blocks) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+        s->blocks = blocks;
+        s->capacity = capacity;
+    }
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", bytes);
+    s->blocks[s->n_blocks++] = (struct block){p, bytes};
+    *out = p;
+    return MOE_OK;
+}
+
+/* Experts as on the Hub; no tensor is absent. */
+static bool has(void *context, const char *name) {
+    (void)context;
+    return !strstr(name, "switch_mlp") && !strstr(name, "experts.gate_up_proj");
+}
+
+static moe_status get(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
+                      size_t rank, moe_error *err) {
+    struct moe_synthetic *s = context;
+    size_t n = 1, bytes;
+    for (size_t i = 0; i < rank; i++)
+        if (__builtin_mul_overflow(n, shape[i], &n)) n = SIZE_MAX / 8;
+    bool vector = rank == 1;
+    if (__builtin_mul_overflow(n, vector ? sizeof(float) : sizeof(uint16_t), &bytes)) bytes = SIZE_MAX;
+    void *data;
+    MOE_TRY(take(s, &data, bytes, err));
+    *out = (struct moe_source_tensor){vector ? MOE_FORMAT_F32 : MOE_FORMAT_BF16, data};
+    if (vector) {
+        float mean = strstr(name, "norm") ? 1.0f : 0.0f, *x = data;
+        for (size_t i = 0; i < n; i++) x[i] = mean + 0.02f * normal(&s->state);
+        return MOE_OK;
+    }
+    uint16_t *w = data;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) { /* one draw of 64 bits picks four weights */
+        uint64_t r = next(&s->state);
+        for (size_t j = 0; j < 4; j++) w[i + j] = s->normal[r >> 16 * j & (DRAWS - 1)];
+    }
+    for (; i < n; i++) w[i] = s->normal[next(&s->state) & (DRAWS - 1)];
+    return MOE_OK;
+}
+
+struct moe_source moe_source_synthetic(struct moe_synthetic *s) {
+    return (struct moe_source){s, has, get};
+}
