@@ -103,13 +103,31 @@ static double philox_uniform(uint64_t seed, uint64_t position) {
 /* exp(x) for x <= 0, in double: 2^k times the Taylor series of the rest, |rest| <= ln 2 / 2, whose 14 terms
  * leave less than 1e-17 of it. Below -700 it is 0: such a token has no chance in 53 bits. */
 static double exp_negative(double x) {
+    static const double inverse_factorial[] = {1.0,
+                                               1.0,
+                                               1.0 / 2,
+                                               1.0 / 6,
+                                               1.0 / 24,
+                                               1.0 / 120,
+                                               1.0 / 720,
+                                               1.0 / 5040,
+                                               1.0 / 40320,
+                                               1.0 / 362880,
+                                               1.0 / 3628800,
+                                               1.0 / 39916800,
+                                               1.0 / 479001600,
+                                               1.0 / 6227020800,
+                                               1.0 / 87178291200};
     if (!(x > -700)) return 0;
-    double k = floor(x * 1.4426950408889634 + 0.5);
+    double k = (double)(int)(x * 1.4426950408889634 - 0.5); /* truncation upwards: the nearest integer */
     double rest =
         (x - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33; /* ln 2 in two parts: k * high is exact */
-    double sum = 1;
-    for (int n = 14; n > 0; n--) sum = 1 + sum * rest / n;
-    return ldexp(sum, (int)k);
+    double sum = inverse_factorial[14];
+    for (int n = 13; n >= 0; n--) sum = inverse_factorial[n] + sum * rest;
+    uint64_t bits = (uint64_t)((int64_t)k + 1023) << 52; /* 2^k: k > -1022 */
+    double scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return sum * scale;
 }
 
 /* ---- heaps -------------------------------------------------------------------------------------------- */
