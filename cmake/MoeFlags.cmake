@@ -1,3 +1,6 @@
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C) # so that programs are linked as position-independent too
+
 # Flags of every target. Floating point is what the source says: no contraction, no reassociation.
 add_compile_options(-ffp-contract=off -fno-math-errno -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
                     -Wmissing-prototypes -Wpointer-arith -Wvla)
@@ -10,9 +13,8 @@ if(MOE_SANITIZE)
 elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
     add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
     add_link_options(-Wl,-z,relro,-z,now)
-    set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 endif()
-add_compile_definitions(_POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
+add_compile_definitions(_GNU_SOURCE)
 include_directories(${CMAKE_SOURCE_DIR})
 
 # moe_layer(NAME sources...): the object library of one folder.
