@@ -21,6 +21,14 @@
 
 #include "base/matrix.h"
 
+/* The instruction sets of this build, by its target: kernels/CMakeLists.txt builds their folders. */
+#if defined(__x86_64__)
+#define MOE_HAVE_AVX2   1
+#define MOE_HAVE_AVX512 1
+#elif defined(__aarch64__)
+#define MOE_HAVE_NEON 1
+#endif
+
 /* y[i] = gain[i] * (x[i] * r), r = 1 / sqrt(ss / n + eps), ss = sum in lanes of fma(x, x, .). HF's order of
  * multiplication (Qwen3MoeRMSNorm).   y, x, gain [n], y may be x itself; n > 0; eps in units of x^2 */
 typedef void moe_rmsnorm_fn(float *y, const float *x, const float *gain, size_t n, float eps);
@@ -63,7 +71,7 @@ enum { MOE_KEY_BLOCK = 64 };
  *   c    = exp(max[i] - m'); p[j] = exp(s[j] - m')
  *   sum[i] = fma(sum[i], c, t), t = the 64 p[j] (0 where not visible) by the tree + 32, + 16, ..., + 1
  *   out[i][d] = out[i][d] * c, then fma(p[j], values[j][d], .) for visible j ascending
- *   max[i] = m'
+ *   max[i] = m' + 0 (so that a zero is +0, whichever of the equal zeros came first)
  * A query with an empty range is left untouched; a query's bits depend on nothing of the others. Values
  * outside a query's range are not read for it (they may be NaN left by others); keys may be read, they are
  * inside the block. Before the first block: max = -inf, sum = 0, out = 0 (or an attention sink: max = sink,
@@ -114,6 +122,16 @@ typedef void moe_widen_fn(float *y, const struct moe_matrix *w, size_t r);
 
 /* Lays out a row for a dot product: y [moe_padded(k)], 64-byte aligned; x [k]. Pads with +0. */
 typedef void moe_pack_fn(float *y, const float *x, size_t k);
+
+/* Reads every byte of p [bytes] once, as fast as it can, to measure how fast memory is read; p has any
+ * alignment. The xor of all 32-bit little-endian words (the last one padded with zero bytes), without its low
+ * 8 bits, as a number: it depends on every word, and on no order. */
+typedef float moe_probe_read_fn(const void *p, size_t bytes);
+
+/* n rounds of MOE_PROBE_FLOPS floating-point operations (half as many independent fused multiply-adds, on
+ * registers alone), to measure how fast they can be. Returns 1: each chain stays at its fixed point. */
+enum { MOE_PROBE_FLOPS = 768 };
+typedef float moe_probe_fma_fn(size_t n);
 
 struct moe_kernels {
 #define MOE_OP(op) moe_##op##_fn *op;

@@ -1,0 +1,27 @@
+/* bfloat16: the upper half of a float. */
+#include <string.h>
+
+#include "kernels/scalar/gemm.h"
+#include "kernels/scalar/table.h"
+
+static float widen(const unsigned char *row, size_t i) {
+    uint16_t half;
+    memcpy(&half, row + i * sizeof half, sizeof half);
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void widen_block(float *w, const unsigned char *row, size_t i, size_t n) {
+    for (size_t j = 0; j < n; j++) w[j % 2 * (MOE_LANES / 2) + j / 2] = widen(row, i + j);
+}
+
+void moe_gemm_bf16_scalar(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
+                          size_t first, size_t n_cols) {
+    moe_gemm_by_dots(y, ld_y, x, w, first, n_cols, widen_block);
+}
+
+void moe_widen_bf16_scalar(float *y, const struct moe_matrix *w, size_t r) {
+    for (size_t i = 0; i < w->cols; i++) y[i] = widen(moe_matrix_row(w, r), i);
+}

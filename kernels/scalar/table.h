@@ -1,0 +1,15 @@
+#ifndef MOE_KERNELS_SCALAR_TABLE_H
+#define MOE_KERNELS_SCALAR_TABLE_H
+/* Every scalar kernel by name; table.c puts them in their places. */
+
+#include "kernels/kernels.h"
+
+#define MOE_OP(op) moe_##op##_fn moe_##op##_scalar;
+#include "kernels/ops.def"
+#undef MOE_OP
+
+moe_gemm_fn moe_gemm_f32_scalar, moe_gemm_bf16_scalar, moe_gemm_f16_scalar;
+moe_widen_fn moe_widen_f32_scalar, moe_widen_bf16_scalar, moe_widen_f16_scalar;
+moe_pack_fn moe_pack_natural_scalar, moe_pack_even_odd_scalar;
+
+#endif

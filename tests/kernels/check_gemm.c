@@ -1,0 +1,94 @@
+/* GEMM: the scalar dot product's bits for every shape, every remainder, gathered rows, weights at odd
+ * addresses. */
+#include "tests/kernels/check.h"
+
+#include <math.h>
+#include <string.h>
+
+struct shape {
+    size_t n, cols, k;
+};
+
+/* Rows of activations: packed, and drawn from more rows than are used when `index` is wanted. */
+static struct moe_rows random_rows(const struct check *c, enum moe_format f, size_t n, size_t k,
+                                   enum check_fill kind, bool gather) {
+    const size_t ld = (moe_padded(k) + 15) / 16 * 16 + 16 * check_below(3), stored = gather ? n + 3 : n;
+    float *data = check_aligned_floats(stored * ld - (ld - moe_padded(k))), *plain = check_floats(k);
+    uint32_t *index = gather ? check_bytes(n * sizeof *index, sizeof *index) : NULL;
+    for (size_t i = 0; i < stored; i++) {
+        check_fill(plain, k, kind);
+        c->ref->layout[moe_format_layout(f)].pack(data + i * ld, plain, k);
+    }
+    for (size_t i = 0; index && i < n; i++) index[i] = (uint32_t)check_below(stored);
+    return (struct moe_rows){.data = data, .ld = ld, .n = n, .index = index};
+}
+
+/* The plain sum in double: (k / 32 + 5) roundings in each term's way, and one of the last addition. */
+static void near_double(enum moe_format f, const float *y, const struct moe_rows *x,
+                        const struct moe_matrix *w, size_t i, size_t col) {
+    const float *row = x->data + (x->index ? x->index[i] : i) * x->ld;
+    float *weights = check_floats(w->cols), *packed = check_aligned_floats(moe_padded(w->cols));
+    moe_kernels_scalar.format[f].widen(weights, w, col);
+    moe_kernels_scalar.layout[moe_format_layout(f)].pack(packed, weights, w->cols);
+    double sum = 0, terms = 0;
+    for (size_t j = 0; j < moe_padded(w->cols); j++) {
+        const double term = (double)packed[j] * (double)row[j];
+        sum += term;
+        terms += fabs(term);
+    }
+    const double error = ((double)moe_padded(w->cols) / MOE_LANES + 6) * CHECK_U * (1 + 0x1p-10);
+    check_near(sum, (double)*y, error * terms, "gemm %s: k %zu, row %zu, column %zu", moe_format_name(f),
+               w->cols, i, col);
+}
+
+static void check_shape(const struct check *c, enum moe_format f, struct shape s, enum check_fill kind) {
+    const size_t first = check_below(4), ld_y = first + s.cols + check_below(4), n_y = s.n * ld_y;
+    const struct moe_matrix w =
+        check_matrix(f, first + s.cols + check_below(2), s.k, check_below(2) ? check_below(9) : 0, kind);
+    const struct moe_rows x = random_rows(c, f, s.n, s.k, kind, check_below(2));
+    float *ref = check_floats(n_y), *got = check_floats(n_y);
+    for (size_t i = 0; i < n_y; i++) ref[i] = got[i] = 12345; /* what is not asked for stays */
+    c->ref->format[f].gemm(ref, ld_y, &x, &w, first, s.cols);
+    c->k.format[f].gemm(got, ld_y, &x, &w, first, s.cols);
+    check_same_bits(ref, got, n_y, "gemm %s: %zu rows, %zu columns from %zu, k %zu, ld_y %zu%s",
+                    moe_format_name(f), s.n, s.cols, first, s.k, ld_y, x.index ? ", gathered" : "");
+    if (c->scalar && kind == CHECK_UNIT && s.cols) {
+        const size_t i = check_below(s.n), col = first + check_below(s.cols);
+        near_double(f, &got[i * ld_y + col], &x, &w, i, col);
+    }
+    check_reset();
+}
+
+/* Each element of a large product is the dot product computed alone by the same table. */
+static void check_alone(const struct check *c, enum moe_format f, struct shape s) {
+    const struct moe_matrix w = check_matrix(f, s.cols, s.k, 0, CHECK_UNIT);
+    const struct moe_rows x = random_rows(c, f, s.n, s.k, CHECK_UNIT, false);
+    float *all = check_floats(s.n * s.cols), *alone = check_floats(s.n * s.cols);
+    c->k.format[f].gemm(all, s.cols, &x, &w, 0, s.cols);
+    for (size_t i = 0; i < s.n; i++)
+        for (size_t col = 0; col < s.cols; col++) {
+            const struct moe_rows one = {.data = x.data + i * x.ld, .ld = x.ld, .n = 1};
+            c->k.format[f].gemm(alone + i * s.cols, s.cols, &one, &w, col, 1);
+        }
+    check_same_bits(alone, all, s.n * s.cols, "gemm %s: %zu rows, %zu columns, k %zu against each alone",
+                    moe_format_name(f), s.n, s.cols, s.k);
+    check_reset();
+}
+
+void check_gemm(const struct check *c, enum moe_format f) {
+    for (size_t k = 1; k <= 131; k++)
+        for (int kind = 0; kind < CHECK_FILLS; kind++)
+            check_shape(c, f, (struct shape){1 + check_below(6), 1 + check_below(15), k},
+                        (enum check_fill)kind);
+    static const size_t ks[] = {40, 64};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t n = 0; n <= 9; n++)
+            for (size_t cols = 0; cols <= 20; cols++)
+                if (n || !c->scalar) check_shape(c, f, (struct shape){n, cols, ks[i]}, CHECK_UNIT);
+    static const struct shape typical[] = {{1, 96, 2048}, {2, 48, 768},   {3, 50, 1408},
+                                           {8, 48, 2048}, {17, 31, 1024}, {67, 7, 256},
+                                           {130, 13, 65}, {1, 1, 4096},   {5, 2, 14336}};
+    for (size_t i = 0; i < sizeof typical / sizeof *typical; i++) check_shape(c, f, typical[i], CHECK_UNIT);
+    check_alone(c, f, (struct shape){37, 41, 300});
+    check_alone(c, f, (struct shape){5, 100, 1000});
+}
