@@ -17,12 +17,10 @@ void *moe_arena_take(struct moe_arena *a, size_t n, size_t size) {
 }
 
 moe_status moe_arena_back(struct moe_arena *a, moe_error *err) {
+    if (a->overflow) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: the size wanted overflows");
     size_t size = a->used ? a->used : 1;
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (a->overflow || p == MAP_FAILED) {
-        if (p != MAP_FAILED) munmap(p, size);
-        return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", a->used);
-    }
+    if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", size);
     *a = (struct moe_arena){.base = p, .size = size};
     return MOE_OK;
 }
