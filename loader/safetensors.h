@@ -3,8 +3,8 @@
 /* One mapped safetensors file. Every field of its header is checked before it is believed: see
  * docs/loader.md. */
 
+#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/status.h"
 
@@ -18,22 +18,26 @@ enum moe_dtype {
     MOE_DTYPE_COUNT
 };
 const char *moe_dtype_name(enum moe_dtype d);
+size_t moe_dtype_bits(enum moe_dtype d);
+/* The dtype written `name` in a header, exact case; false if there is none. */
+bool moe_dtype_find(enum moe_dtype *out, const char *name);
 
 struct moe_tensor {
     const char *name; /* owned by the file */
     enum moe_dtype dtype;
     size_t rank, shape[MOE_MAX_RANK];
-    size_t n_bytes;
+    size_t n_bytes;   /* shape and dtype agree with it */
     const void *data; /* borrowed from the map; any alignment */
 };
 
 struct moe_safetensors; /* opaque */
 
-/* Maps and checks a regular file. Remembers its size and identity: moe_safetensors_check sees a truncation.
- */
+/* Maps and checks a regular file, which stays open: moe_safetensors_check sees a truncation. MOE_E_IO,
+ * MOE_E_FORMAT, MOE_E_MEMORY, or MOE_E_UNSUPPORTED (rank above MOE_MAX_RANK). */
 moe_status moe_safetensors_open(struct moe_safetensors **out, const char *file, moe_error *err);
-void moe_safetensors_close(struct moe_safetensors *st);
+void moe_safetensors_close(struct moe_safetensors *st); /* NULL is fine */
 size_t moe_safetensors_count(const struct moe_safetensors *st);
+/* Tensor i, in the order of their data. */
 const struct moe_tensor *moe_safetensors_tensor(const struct moe_safetensors *st, size_t i);
 const char *moe_safetensors_file(const struct moe_safetensors *st);
 /* Value of a key of __metadata__, or NULL. */
