@@ -22,6 +22,7 @@ struct slot {
 };
 
 struct moe_checkpoint {
+    char *dir;
     size_t n_shards, n_slots;
     struct moe_safetensors **shards; /* [n_shards] those already open, by file name */
     struct slot *slots;              /* [n_slots] */
@@ -36,13 +37,12 @@ static const char *base_name(const struct moe_safetensors *shard) {
     return strrchr(moe_safetensors_file(shard), '/') + 1;
 }
 
-static moe_status open_shards(struct moe_checkpoint *ck, const char *dir, const char *const *files, size_t n,
-                              moe_error *err) {
+static moe_status open_shards(struct moe_checkpoint *ck, const char *const *files, size_t n, moe_error *err) {
     ck->shards = calloc(n, sizeof *ck->shards);
-    if (!ck->shards) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu files", dir, n);
+    if (!ck->shards) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu files", ck->dir, n);
     for (; ck->n_shards < n; ck->n_shards++) {
         char *path;
-        MOE_TRY(moe_text_join(&path, dir, "/", files[ck->n_shards], err));
+        MOE_TRY(moe_text_join(&path, ck->dir, "/", files[ck->n_shards], err));
         moe_status status = moe_safetensors_open(&ck->shards[ck->n_shards], path, err);
         free(path);
         if (status != MOE_OK) return status;
@@ -56,14 +56,14 @@ static moe_status fail_twice(const struct moe_name *twice, moe_error *err) {
                     twice->name, base_name(b->shard));
 }
 
-static moe_status index_tensors(struct moe_checkpoint *ck, const char *dir, moe_error *err) {
+static moe_status index_tensors(struct moe_checkpoint *ck, moe_error *err) {
     for (size_t s = 0; s < ck->n_shards; s++) ck->n_slots += moe_safetensors_count(ck->shards[s]);
     const struct moe_name *twice = NULL;
     struct moe_name *names = calloc(ck->n_slots + 1, sizeof *names);
     ck->slots = calloc(ck->n_slots + 1, sizeof *ck->slots);
     moe_status status = MOE_OK;
     if (!names || !ck->slots)
-        status = MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu tensors", dir, ck->n_slots);
+        status = MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu tensors", ck->dir, ck->n_slots);
     for (size_t s = 0, i = 0; s < ck->n_shards && status == MOE_OK; s++)
         for (size_t t = 0; t < moe_safetensors_count(ck->shards[s]); t++, i++) {
             ck->slots[i] = (struct slot){moe_safetensors_tensor(ck->shards[s], t), ck->shards[s]};
@@ -75,6 +75,16 @@ static moe_status index_tensors(struct moe_checkpoint *ck, const char *dir, moe_
     return status;
 }
 
+/* The index, copied out of its tree, which is large: one shard's header at a time comes on top. */
+struct listing {
+    char *file;    /* of the index */
+    char *strings; /* what the lines point to */
+    size_t n;
+    struct line {
+        const char *tensor, *shard;
+    } * lines; /* [n] */
+};
+
 /* A file of the directory itself: the index of a hostile checkpoint must not reach further. */
 static moe_status read_shard_name(const char **out, struct moe_json_value v, moe_error *err) {
     MOE_TRY(moe_json_string(out, v, err));
@@ -84,48 +94,75 @@ static moe_status read_shard_name(const char **out, struct moe_json_value v, moe
                     v.path, *out);
 }
 
-/* The distinct files that the map names, in order. files [members of the map]. */
-static moe_status list_shards(const char **files, size_t *n, struct moe_json_value map, moe_error *err) {
+static moe_status copy_index(struct listing *l, const struct moe_json *doc, moe_error *err) {
+    struct moe_json_value v, map = moe_json_get(moe_json_root(doc), "weight_map");
     struct moe_json_iterator it = {0};
-    struct moe_json_value v;
-    const char *key;
-    size_t n_members = 0;
-    *n = 0;
-    while (moe_json_next(&it, map, &key, &v)) MOE_TRY(read_shard_name(&files[n_members++], v, err));
-    qsort(files, n_members, sizeof *files, compare_texts);
-    for (size_t i = 0; i < n_members; i++)
-        if (*n == 0 || strcmp(files[*n - 1], files[i]) != 0) files[(*n)++] = files[i];
-    return MOE_OK;
-}
-
-/* Every tensor of the map lies where the map says. */
-static moe_status check_map(const struct moe_checkpoint *ck, struct moe_json_value map, moe_error *err) {
-    struct moe_json_iterator it = {0};
-    struct moe_json_value v;
-    const char *key, *file = "";
+    const char *key, *shard;
+    size_t n_strings = 0;
+    l->n = moe_json_size(map);
+    if (!moe_json_is_object(map) || l->n == 0)
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: expected an object that names files", doc->file);
     while (moe_json_next(&it, map, &key, &v)) {
-        moe_json_string(&file, v, NULL); /* it is one: list_shards saw it */
-        const struct slot *slot = moe_names_find(&ck->names, key);
-        if (!slot || strcmp(base_name(slot->shard), file) != 0)
-            return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: tensor %.200s is not in %.100s", v.doc->file,
-                            key, file);
+        MOE_TRY(read_shard_name(&shard, v, err));
+        n_strings += strlen(key) + strlen(shard) + 2;
+    }
+    l->strings = malloc(n_strings);
+    l->lines = calloc(l->n, sizeof *l->lines);
+    if (!l->strings || !l->lines) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", doc->file);
+    char *end = l->strings;
+    it = (struct moe_json_iterator){0};
+    for (struct line *line = l->lines; moe_json_next(&it, map, &key, &v); line++) {
+        moe_json_string(&shard, v, NULL);
+        *line = (struct line){.tensor = end, .shard = end + strlen(key) + 1};
+        end = stpcpy(stpcpy(end, key) + 1, shard) + 1;
     }
     return MOE_OK;
 }
 
-static moe_status open_index(struct moe_checkpoint *ck, const char *dir, const struct moe_json *doc,
-                             moe_error *err) {
-    struct moe_json_value map = moe_json_get(moe_json_root(doc), "weight_map");
-    size_t n_shards, n_members = moe_json_size(map);
-    if (!moe_json_is_object(map) || n_members == 0)
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: expected an object that names files", doc->file);
-    const char **files = calloc(n_members, sizeof *files);
-    if (!files) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", doc->file);
-    moe_status status = list_shards(files, &n_shards, map, err);
-    if (status == MOE_OK) status = open_shards(ck, dir, files, n_shards, err);
+static moe_status read_index(struct listing *l, const char *dir, moe_error *err) {
+    struct moe_json doc;
+    MOE_TRY(moe_text_join(&l->file, dir, "/", INDEX_FILE, err));
+    MOE_TRY(moe_json_open(&doc, l->file, MAX_INDEX_BYTES, err));
+    moe_status status = copy_index(l, &doc, err);
+    moe_json_close(&doc);
+    return status;
+}
+
+/* Opens each file that the index names once, in the order of their names. */
+static moe_status open_listed(struct moe_checkpoint *ck, const struct listing *l, moe_error *err) {
+    const char **files = calloc(l->n, sizeof *files);
+    if (!files) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", l->file);
+    for (size_t i = 0; i < l->n; i++) files[i] = l->lines[i].shard;
+    qsort(files, l->n, sizeof *files, compare_texts);
+    size_t n = 1;
+    for (size_t i = 1; i < l->n; i++)
+        if (strcmp(files[n - 1], files[i]) != 0) files[n++] = files[i];
+    moe_status status = open_shards(ck, files, n, err);
     free(files);
-    if (status == MOE_OK) status = index_tensors(ck, dir, err);
-    return status == MOE_OK ? check_map(ck, map, err) : status;
+    return status;
+}
+
+/* Every tensor of the index lies where the index says. */
+static moe_status check_index(const struct moe_checkpoint *ck, const struct listing *l, moe_error *err) {
+    for (const struct line *line = l->lines; line < l->lines + l->n; line++) {
+        const struct slot *slot = moe_names_find(&ck->names, line->tensor);
+        if (!slot || strcmp(base_name(slot->shard), line->shard) != 0)
+            return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: tensor %.200s is not in %.100s", l->file,
+                            line->tensor, line->shard);
+    }
+    return MOE_OK;
+}
+
+static moe_status open_index(struct moe_checkpoint *ck, moe_error *err) {
+    struct listing l = {0};
+    moe_status status = read_index(&l, ck->dir, err);
+    if (status == MOE_OK) status = open_listed(ck, &l, err);
+    if (status == MOE_OK) status = index_tensors(ck, err);
+    if (status == MOE_OK) status = check_index(ck, &l, err);
+    free(l.lines);
+    free(l.strings);
+    free(l.file);
+    return status;
 }
 
 /* Whether the directory lists `name`, even as a broken link: opening it then says what is wrong. */
@@ -150,32 +187,25 @@ static moe_status fail_absent(const char *dir, moe_error *err) {
                     torch || torch_index ? "; " TORCH_FILE " is, which is not supported" : "");
 }
 
-static moe_status open_files(struct moe_checkpoint *ck, const char *dir, moe_error *err) {
+static moe_status open_files(struct moe_checkpoint *ck, moe_error *err) {
     static const char *const single[] = {SINGLE_FILE};
     bool has_single, has_index;
-    if (!*dir) return MOE_FAIL(err, MOE_E_IO, "the name of the checkpoint's directory is empty");
-    MOE_TRY(find_file(&has_single, dir, SINGLE_FILE, err));
+    if (!*ck->dir) return MOE_FAIL(err, MOE_E_IO, "the name of the checkpoint's directory is empty");
+    MOE_TRY(find_file(&has_single, ck->dir, SINGLE_FILE, err));
     if (has_single) {
-        MOE_TRY(open_shards(ck, dir, single, 1, err));
-        return index_tensors(ck, dir, err);
+        MOE_TRY(open_shards(ck, single, 1, err));
+        return index_tensors(ck, err);
     }
-    MOE_TRY(find_file(&has_index, dir, INDEX_FILE, err));
-    if (!has_index) return fail_absent(dir, err);
-    char *path;
-    struct moe_json doc;
-    MOE_TRY(moe_text_join(&path, dir, "/", INDEX_FILE, err));
-    moe_status status = moe_json_open(&doc, path, MAX_INDEX_BYTES, err);
-    free(path);
-    if (status == MOE_OK) status = open_index(ck, dir, &doc, err);
-    moe_json_close(&doc);
-    return status;
+    MOE_TRY(find_file(&has_index, ck->dir, INDEX_FILE, err));
+    return has_index ? open_index(ck, err) : fail_absent(ck->dir, err);
 }
 
 moe_status moe_checkpoint_open(struct moe_checkpoint **out, const char *dir, moe_error *err) {
     *out = NULL;
     struct moe_checkpoint *ck = calloc(1, sizeof *ck);
     if (!ck) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", dir);
-    moe_status status = open_files(ck, dir, err);
+    moe_status status = moe_text_join(&ck->dir, dir, "", "", err);
+    if (status == MOE_OK) status = open_files(ck, err);
     if (status == MOE_OK)
         *out = ck;
     else
@@ -189,6 +219,7 @@ void moe_checkpoint_close(struct moe_checkpoint *ck) {
     for (size_t s = 0; s < ck->n_shards; s++) moe_safetensors_close(ck->shards[s]);
     free(ck->slots);
     free(ck->shards);
+    free(ck->dir);
     free(ck);
 }
 
@@ -199,6 +230,10 @@ size_t moe_checkpoint_count(const struct moe_checkpoint *ck) {
 const struct moe_tensor *moe_checkpoint_find(const struct moe_checkpoint *ck, const char *name) {
     const struct slot *slot = moe_names_find(&ck->names, name);
     return slot ? slot->tensor : NULL;
+}
+
+const char *moe_checkpoint_dir(const struct moe_checkpoint *ck) {
+    return ck->dir;
 }
 
 const char *moe_checkpoint_file(const struct moe_checkpoint *ck, const struct moe_tensor *t) {
