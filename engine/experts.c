@@ -1,0 +1,174 @@
+/* The MoE FFN: route, sort the (row, expert) pairs by expert, grouped gate and up products of the rows
+ * gathered for each expert, activation, grouped down product, combine. A row's terms are added in ascending
+ * expert id, as the eager experts of transformers do, so that no thread and no batch mate changes a sum. */
+#include "engine/experts.h"
+
+#include <string.h>
+
+#include "engine/session.h"
+
+static void take_ffn_rows(struct moe_ffn_rows *out, struct moe_arena *arena, size_t n, size_t width,
+                          const bool layouts[MOE_LAYOUT_COUNT]) {
+    out->gate = moe_arena_take(arena, n, width * sizeof(float));
+    out->up = moe_arena_take(arena, n, width * sizeof(float));
+    moe_activations_take(&out->hidden, arena, n, width, layouts);
+}
+
+void moe_experts_take(struct moe_experts *out, struct moe_arena *arena, const struct moe_spec *spec,
+                      const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows, size_t n_workers) {
+    size_t n_pairs = max_rows * spec->top_k, hidden = spec->hidden_size;
+    moe_router_take(&out->router, arena, spec, max_rows, n_workers);
+    moe_dispatch_take(&out->dispatch, arena, max_rows, spec->n_experts, spec->top_k);
+    take_ffn_rows(&out->routed, arena, n_pairs, spec->expert_width, layouts);
+    out->routed_out = moe_arena_take(arena, n_pairs, hidden * sizeof(float));
+    if (spec->dense_width) take_ffn_rows(&out->dense, arena, max_rows, spec->dense_width, layouts);
+    if (spec->shared_width) {
+        take_ffn_rows(&out->shared, arena, max_rows, spec->shared_width, layouts);
+        out->shared_out = moe_arena_take(arena, max_rows, hidden * sizeof(float));
+        out->shared_score = moe_arena_take(arena, max_rows, sizeof(float));
+    }
+    out->problems = moe_arena_take(arena, 2 * spec->n_experts + 2, sizeof *out->problems);
+}
+
+static void swiglu_row(const struct moe_session *s, const struct moe_ffn_rows *f, size_t r) {
+    size_t width = f->hidden.n_columns;
+    s->gemm.kernels->swiglu(moe_activations_row(&f->hidden, r), f->gate + r * width, f->up + r * width,
+                            width);
+    moe_activations_pack(&f->hidden, r, s->gemm.kernels);
+}
+
+/* The two products that read a FFN's input rows. */
+static void add_inputs(struct moe_experts *m, const struct moe_activations *x, const struct moe_ffn *w,
+                       const struct moe_ffn_rows *f, size_t first, size_t n, const uint32_t *index) {
+    size_t width = f->hidden.n_columns;
+    struct moe_problem p = {
+        .x = x, .n_rows = n, .index = index, .w = &w->gate, .y = f->gate + first * width, .ld_y = width};
+    m->problems[m->n_problems++] = p;
+    p.w = &w->up;
+    p.y = f->up + first * width;
+    m->problems[m->n_problems++] = p;
+}
+
+static void add_output(struct moe_experts *m, const struct moe_ffn_rows *f, const struct moe_ffn *w,
+                       size_t first, size_t n, float *y) {
+    m->problems[m->n_problems++] = (struct moe_problem){
+        .x = &f->hidden, .first_row = first, .n_rows = n, .w = &w->down, .y = y, .ld_y = w->down.rows};
+}
+
+static void run_dense(struct moe_worker *worker, struct moe_session *s, const struct moe_ffn *w) {
+    struct moe_experts *m = &s->experts;
+    size_t n_rows = s->batch.n_rows, i;
+    size_t width = m->dense.hidden.n_columns;
+    const struct moe_problem inputs[] = {
+        {.x = &s->normed, .n_rows = n_rows, .w = &w->gate, .y = m->dense.gate, .ld_y = width},
+        {.x = &s->normed, .n_rows = n_rows, .w = &w->up, .y = m->dense.up, .ld_y = width},
+    };
+    moe_gemm_run(worker, &s->gemm, inputs, 2);
+    moe_worker_barrier(worker);
+    while (moe_worker_next(worker, n_rows, &i)) swiglu_row(s, &m->dense, i);
+    moe_worker_barrier(worker);
+    const struct moe_problem output = {
+        .x = &m->dense.hidden, .n_rows = n_rows, .w = &w->down, .y = s->delta, .ld_y = w->down.rows};
+    moe_gemm_run(worker, &s->gemm, &output, 1);
+    moe_worker_barrier(worker);
+}
+
+/* Router logits, and the score of the shared expert; then each row's experts. */
+static void route(struct moe_worker *worker, struct moe_session *s, const struct moe_layer_weights *w) {
+    const struct moe_spec *spec = &s->model->spec;
+    struct moe_experts *m = &s->experts;
+    size_t n_rows = s->batch.n_rows, i;
+    const struct moe_problem scores[] = {
+        {.x = &s->normed, .n_rows = n_rows, .w = &w->router, .y = m->router.logits, .ld_y = spec->n_experts},
+        {.x = &s->normed, .n_rows = n_rows, .w = &w->shared_score, .y = m->shared_score, .ld_y = 1},
+    };
+    moe_gemm_run(worker, &s->gemm, scores, spec->shared_width ? 2 : 1);
+    moe_worker_barrier(worker);
+    while (moe_worker_next(worker, n_rows, &i))
+        moe_router_choose(&m->router, spec, s->gemm.kernels, i, worker->rank);
+    moe_worker_barrier(worker);
+}
+
+/* The products of the experts that have rows, and of the shared one: by worker 0. */
+static void list_inputs(struct moe_session *s, const struct moe_layer_weights *w) {
+    struct moe_experts *m = &s->experts;
+    const struct moe_dispatch *d = &m->dispatch;
+    m->n_problems = 0;
+    for (size_t e = 0; e < d->n_experts; e++) {
+        size_t first = d->first[e], n = d->first[e + 1] - first;
+        if (n) add_inputs(m, &s->normed, &w->experts[e], &m->routed, first, n, d->row + first);
+    }
+    if (s->model->spec.shared_width)
+        add_inputs(m, &s->normed, &w->shared, &m->shared, 0, s->batch.n_rows, NULL);
+}
+
+static void list_outputs(struct moe_session *s, const struct moe_layer_weights *w) {
+    struct moe_experts *m = &s->experts;
+    const struct moe_dispatch *d = &m->dispatch;
+    size_t hidden = s->model->spec.hidden_size;
+    m->n_problems = 0;
+    for (size_t e = 0; e < d->n_experts; e++) {
+        size_t first = d->first[e], n = d->first[e + 1] - first;
+        if (n) add_output(m, &m->routed, &w->experts[e], first, n, m->routed_out + first * hidden);
+    }
+    if (s->model->spec.shared_width) add_output(m, &m->shared, &w->shared, 0, s->batch.n_rows, m->shared_out);
+}
+
+/* delta = sum over the row's experts, ascending, of weight * output, + sigmoid(score) * shared output */
+static void combine_row(const struct moe_session *s, size_t row) {
+    const struct moe_experts *m = &s->experts;
+    const struct moe_dispatch *d = &m->dispatch;
+    const struct moe_kernels *k = s->gemm.kernels;
+    size_t hidden = s->model->spec.hidden_size;
+    float *delta = s->delta + row * hidden;
+    memset(delta, 0, hidden * sizeof *delta);
+    for (size_t j = 0; j < d->top_k; j++) {
+        size_t p = d->pair[row * d->top_k + j];
+        k->axpy(delta, m->routed_out + p * hidden, hidden, d->weight[p]);
+    }
+    switch (s->model->spec.family->shared) {
+    case MOE_SHARED_NONE:
+        break;
+    case MOE_SHARED_SIGMOID:
+        k->sigmoid(m->shared_score + row, m->shared_score + row, 1);
+        k->axpy(delta, m->shared_out + row * hidden, hidden, m->shared_score[row]);
+        break;
+    }
+}
+
+static void run_experts(struct moe_worker *worker, struct moe_session *s, size_t layer) {
+    const struct moe_layer_weights *w = &s->model->weights.layers[layer];
+    struct moe_experts *m = &s->experts;
+    size_t n_rows = s->batch.n_rows, n_pairs = n_rows * m->dispatch.top_k, i;
+    size_t n_shared = s->model->spec.shared_width ? n_rows : 0;
+    route(worker, s, w);
+    moe_session_tap(worker, s, MOE_TAP_ROUTER, layer, m->router.logits, m->dispatch.n_experts,
+                    m->dispatch.n_experts);
+    moe_session_tap_ids(worker, s, MOE_TAP_EXPERTS, layer, m->router.ids, m->dispatch.top_k);
+    if (worker->rank == 0) {
+        moe_dispatch_sort(&m->dispatch, m->router.ids, m->router.weights, n_rows);
+        list_inputs(s, w);
+    }
+    moe_worker_barrier(worker);
+    moe_gemm_run(worker, &s->gemm, m->problems, m->n_problems);
+    moe_worker_barrier(worker);
+    if (worker->rank == 0) list_outputs(s, w);
+    while (moe_worker_next(worker, n_pairs + n_shared, &i)) {
+        if (i < n_pairs)
+            swiglu_row(s, &m->routed, i);
+        else
+            swiglu_row(s, &m->shared, i - n_pairs);
+    }
+    moe_worker_barrier(worker);
+    moe_gemm_run(worker, &s->gemm, m->problems, m->n_problems);
+    moe_worker_barrier(worker);
+    while (moe_worker_next(worker, n_rows, &i)) combine_row(s, i);
+    moe_worker_barrier(worker);
+}
+
+void moe_experts_run(struct moe_worker *worker, struct moe_session *s, size_t layer) {
+    if (s->model->spec.layers[layer].dense)
+        run_dense(worker, s, &s->model->weights.layers[layer].dense);
+    else
+        run_experts(worker, s, layer);
+}

@@ -1,0 +1,59 @@
+#include "engine/machine.h"
+
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/moe.h"
+
+/* The first number of a file of /sys, or `absent`. */
+static unsigned long long read_number(const char *path, unsigned long long absent) {
+    FILE *f = fopen(path, "re");
+    if (!f) return absent;
+    unsigned long long n;
+    if (fscanf(f, "%llu", &n) != 1) n = absent;
+    fclose(f);
+    return n;
+}
+
+size_t moe_memory_available(void) {
+    unsigned long long available = UINT64_MAX;
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (f) {
+        char line[128];
+        unsigned long long kib;
+        while (fgets(line, sizeof line, f))
+            if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) available = kib * 1024;
+        fclose(f);
+    }
+    unsigned long long limit = read_number("/sys/fs/cgroup/memory.max", UINT64_MAX);
+    unsigned long long current = read_number("/sys/fs/cgroup/memory.current", 0);
+    if (limit != UINT64_MAX) {
+        unsigned long long rest = limit > current ? limit - current : 0;
+        if (rest < available) available = rest;
+    }
+    return available > SIZE_MAX ? SIZE_MAX : (size_t)available;
+}
+
+/* The lowest-numbered hardware thread of the core that `cpu` belongs to: siblings share it. */
+static unsigned long long first_sibling(size_t cpu) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/topology/thread_siblings_list", cpu);
+    return read_number(path, cpu);
+}
+
+size_t moe_physical_cores(void) {
+    cpu_set_t allowed, seen;
+    CPU_ZERO(&seen);
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return 1;
+    size_t n = 0;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        unsigned long long core = first_sibling(cpu);
+        if (core >= CPU_SETSIZE || CPU_ISSET(core, &seen)) continue;
+        CPU_SET(core, &seen);
+        n++;
+    }
+    return n ? n : 1;
+}

@@ -1,0 +1,22 @@
+#ifndef MOE_ENGINE_ROUTER_H
+#define MOE_ENGINE_ROUTER_H
+/* Router logits to the top-k experts of each row and their weights. */
+
+#include "base/arena.h"
+#include "kernels/kernels.h"
+#include "models/spec.h"
+
+struct moe_router {
+    float *logits;  /* [max_rows, n_experts] */
+    uint32_t *ids;  /* [max_rows, top_k], in order of choice */
+    float *weights; /* [max_rows, top_k] */
+    float *scratch; /* [n_workers, n_experts] */
+};
+
+void moe_router_take(struct moe_router *out, struct moe_arena *arena, const struct moe_spec *spec,
+                     size_t max_rows, size_t n_workers);
+/* Chooses the experts of one row, whose logits are there. */
+void moe_router_choose(const struct moe_router *router, const struct moe_spec *spec,
+                       const struct moe_kernels *kernels, size_t row, size_t worker);
+
+#endif

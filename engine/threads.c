@@ -1,0 +1,69 @@
+/* OpenMP starts and keeps the threads; the barrier is our own, of C11 atomics: it costs a fraction of a
+ * microsecond while the workers spin, gives way when there are more workers than processors, and the thread
+ * sanitizer, which cannot see into libgomp, understands it. */
+#include "engine/threads.h"
+
+#include <omp.h>
+#include <sched.h>
+
+/* Turns of spinning before the processor is given away: a few microseconds, longer than an even phase's
+ * imbalance. */
+enum { SPINS = 4000 };
+
+static inline void pause_spin(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void moe_team_init(struct moe_team *team, size_t n_workers) {
+    team->n_workers = n_workers;
+    atomic_init(&team->arrived, 0);
+    atomic_init(&team->generation, 0);
+    atomic_init(&team->next_task, 0);
+}
+
+void moe_worker_barrier(struct moe_worker *worker) {
+    struct moe_team *team = worker->team;
+    size_t generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == team->n_workers) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
+        return;
+    }
+    for (size_t spins = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation;
+         spins++) {
+        if (spins < SPINS)
+            pause_spin();
+        else
+            sched_yield();
+    }
+}
+
+bool moe_worker_next(struct moe_worker *worker, size_t n_tasks, size_t *task) {
+    *task = atomic_fetch_add_explicit(&worker->team->next_task, 1, memory_order_relaxed);
+    return *task < n_tasks;
+}
+
+static void run_worker(struct moe_team *team, size_t rank, moe_work_fn *fn, void *context) {
+    struct moe_worker worker = {team, rank};
+    moe_worker_barrier(&worker);
+    fn(&worker, context);
+    moe_worker_barrier(&worker);
+}
+
+void moe_team_run(struct moe_team *team, moe_work_fn *fn, void *context) {
+    if (team->n_workers == 1) {
+        run_worker(team, 0, fn, context);
+        return;
+    }
+    /* dynamic adjustment off for this region: the barrier counts on every worker being there */
+    int dynamic = omp_get_dynamic();
+    omp_set_dynamic(0);
+#pragma omp parallel num_threads((int)team->n_workers) default(none) shared(team, fn, context)
+    run_worker(team, (size_t)omp_get_thread_num(), fn, context);
+    omp_set_dynamic(dynamic);
+}

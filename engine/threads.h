@@ -1,0 +1,39 @@
+#ifndef MOE_ENGINE_THREADS_H
+#define MOE_ENGINE_THREADS_H
+/* The only threads of the engine. A pass runs once on every worker of a team (single program, many workers):
+ * between two phases stands a barrier, inside a phase the workers share out numbered tasks. Which worker runs
+ * a task never changes a bit, because no task sums into what another task writes. */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+
+struct moe_team {
+    size_t n_workers;
+    /* each on its own cache line: all workers spin on `generation` while others still take tasks */
+    _Alignas(MOE_ALIGN) atomic_size_t arrived;
+    _Alignas(MOE_ALIGN) atomic_size_t generation;
+    _Alignas(MOE_ALIGN) atomic_size_t next_task;
+};
+
+struct moe_worker {
+    struct moe_team *team;
+    size_t rank; /* 0 .. n_workers - 1; the caller's thread is 0 */
+};
+
+typedef void moe_work_fn(struct moe_worker *worker, void *context);
+
+void moe_team_init(struct moe_team *team, size_t n_workers);
+/* Runs fn once on each worker and returns when all have; nothing may fail in it. */
+void moe_team_run(struct moe_team *team, moe_work_fn *fn, void *context);
+
+/* Waits for all workers of the team; what each wrote before is seen by all after. Starts the next phase's
+ * tasks at 0. */
+void moe_worker_barrier(struct moe_worker *worker);
+/* Takes the next task of the phase; false when all n_tasks are taken. A worker's tasks come in ascending
+ * order. */
+bool moe_worker_next(struct moe_worker *worker, size_t n_tasks, size_t *task);
+
+#endif
