@@ -49,8 +49,8 @@ import safetensors
 import tokenizers
 import torch
 import transformers
+from random_checkpoint import write_safetensors
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, GenerationConfig
 
@@ -377,15 +377,16 @@ def dump(model: Any, prompt: list[int], n_generate: int, wanted: set[str], stop_
 
 
 def smallest_margin(d: Dump, top_k: int) -> float:
-    """How close this run came to a tie: the smallest difference of a row's two largest logits, and of
-    neighbouring softmax scores among a row's k chosen experts and the first one left out, so that both the
-    choice and its order are safe. Needs router.<layer>."""
+    """How close this run came to a tie: the smallest difference of a row's two largest logits, of its k-th
+    and k+1-th router score (after softmax), and ten times that of neighbours among the k, where a tie changes
+    the order of choice but no number. Needs router.<layer>."""
     smallest = float("inf")
     for name, tensor in d.tensors.items():
         if name == "logits":
             gaps = -tensor.topk(2, dim=-1).values.diff(dim=-1)
         elif name.startswith("router."):
             gaps = -tensor.softmax(dim=-1).sort(dim=-1, descending=True).values.diff(dim=-1)[:, :top_k]
+            gaps[:, : top_k - 1] *= 10.0
         else:
             continue
         smallest = min([smallest, *gaps.flatten().tolist()])
@@ -393,8 +394,8 @@ def smallest_margin(d: Dump, top_k: int) -> float:
 
 
 def write_dump(d: Dump, path: Path) -> None:
-    save_file(d.tensors, path, metadata=d.metadata)
-    path.chmod(0o644)  # save_file leaves it readable by its owner alone
+    named = [(n, "F32" if t.is_floating_point() else "I64", t) for n, t in d.tensors.items()]
+    write_safetensors(path, sorted(named, key=lambda entry: entry[0]), dict(sorted(d.metadata.items())))
 
 
 def encode(directory: Path, text: str) -> list[int]:

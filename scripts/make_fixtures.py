@@ -4,16 +4,17 @@
     make_fixtures.py [--only SUBSTRING ...] [--check]
 
 tests/fixtures/exact/<family>-<variant>/  a tiny random checkpoint and reference.safetensors, the dump of all
-    quantities (see dump_reference.py; the long ones without ffn_in and ffn_out). tests/exact/README.md lists the
-    variants.
+    quantities (see dump_reference.py; the long ones without ffn_in and ffn_out). tests/exact/README.md lists
+    the variants.
 tests/fixtures/exact/<family>-block/  a one-layer checkpoint of more realistic width and reference.safetensors
     with what its MoE block alone made of random input: ffn_in.0, ffn_out.0, router.0, experts.0.
 tests/fixtures/structure/<family>.json  a config; <family>.txt, <family>-fused.txt, <family>-mlx.txt: the
     tensors it expects in each layout, one line "NAME [D0,D1]" each, sorted by bytes.
 
-A checkpoint whose run comes within 1e-4 of a tie (top-2 logits, or neighbouring router scores around the
-choice), or that repeats itself, is drawn again from the next seed. Where a variant is about a feature, the
-same weights also run without it, and the logits must differ: a fixture that cannot tell is refused.
+A checkpoint whose run comes within 1e-4 of a tie (two largest logits, or the router scores of the last expert
+chosen and the first left out), or that repeats itself, is drawn again from the next seed. Where a variant is
+about a feature, the same weights also run without it, and the logits must differ: a fixture that cannot tell
+is refused.
 --check writes nothing: it runs every committed checkpoint again and compares with its reference.
 """
 

@@ -37,7 +37,7 @@ Tensors = dict[str, Tensor]
 FAMILIES = ("qwen3_moe", "olmoe", "qwen2_moe", "mixtral")
 LAYOUTS = ("hub", "fused", "mlx")
 STYLES = ("v4", "v5")
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I64": torch.int64}
 HF_DTYPE = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 ABSENT = "<absent>"  # as a config value: the key is left out
 
@@ -342,10 +342,16 @@ def storage_dtypes(names: Iterable[str], variant: Variant) -> dict[str, str]:
     return chosen
 
 
-def write_safetensors(path: Path, tensors: list[tuple[str, str, Tensor]], unaligned: bool = False) -> None:
-    """tensors: (name, dtype, values), stored in this order. The header is padded to a multiple of 8, as the
-    reference library does, or to an odd length, which the format allows as well."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+def write_safetensors(
+    path: Path,
+    tensors: list[tuple[str, str, Tensor]],
+    metadata: dict[str, str] | None = None,
+    unaligned: bool = False,
+) -> None:
+    """tensors: (name, dtype, values), stored in this order, so that the same input gives the same bytes (the
+    reference library's save_file does not promise that). The header is padded to a multiple of 8, as that
+    library does, or to an odd length, which the format allows as well."""
+    header: dict[str, Any] = {"__metadata__": metadata or {"format": "pt"}}
     chunks: list[bytes] = []
     offset = 0
     for name, dtype, tensor in tensors:
@@ -388,14 +394,14 @@ def write(variant: Variant, out: Path) -> None:
     entries = [(name, dtypes[name], tensors[name]) for name in order]
 
     if variant.shards == 1:
-        write_safetensors(out / "model.safetensors", entries, variant.unaligned)
+        write_safetensors(out / "model.safetensors", entries, unaligned=variant.unaligned)
     else:
         # Cut by count: a layer's experts lie in two files wherever a border falls.
         weight_map: dict[str, str] = {}
         for i in range(variant.shards):
             part = entries[i * len(entries) // variant.shards : (i + 1) * len(entries) // variant.shards]
             file = f"model-{i + 1:05}-of-{variant.shards:05}.safetensors"
-            write_safetensors(out / file, part, variant.unaligned)
+            write_safetensors(out / file, part, unaligned=variant.unaligned)
             weight_map |= {name: file for name, _, _ in part}
         total = sum(t.numel() * DTYPES[d].itemsize for _, d, t in entries)
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""The engine against transformers on checkpoints that nobody has seen.
+
+    live_oracle.py [--moe-compare PATH] [--moe-run PATH] [--seed S] [--families a,b] [--count N] [--keep DIR]
+
+Draws N random variants per family (sizes, features, layout, dtypes, config style, shards, prompt) from the
+seed, fresh unless given, writes each checkpoint to a temporary directory, runs transformers on it, and asks
+moe-compare whether the engine agrees. With --moe-run, the program itself must also generate the same ids and
+write logits within 1e-3 of their deviation. A run that comes within 1e-4 of a tie is drawn again, so that a
+near-tie can't fail. The seed and every variant are printed; the exit status is 1 if anything differs. --keep
+copies the checkpoint and dump of every failure to DIR. Without both paths: both programs of build/release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from dump_reference import QUANTITIES, Dump, dump, load_model, smallest_margin, write_dump
+from random_checkpoint import ABSENT, FAMILIES, LAYOUTS, STYLES, Config, Variant, prompt_ids, write
+from safetensors.torch import load_file
+
+RELEASE = Path(__file__).resolve().parent.parent / "build" / "release"
+MARGIN = 1e-4
+LOGITS_TOLERANCE = 1e-3  # in units of the logits' standard deviation
+DRAWS = 50
+TIMEOUT = 60  # seconds a program may take for a toy model
+
+
+class Draw:
+    """Choices from one generator."""
+
+    def __init__(self, seed: list[int]) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def one(self, *options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
+
+    def chance(self, p: float) -> bool:
+        return bool(self.rng.random() < p)
+
+    def within(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+
+def random_rope(d: Draw, c: Config) -> None:
+    c["rope_theta"] = d.one(500.0, 10000.0, 1000000.0)
+    if d.chance(0.7):
+        return
+    original = d.one(16, 32, 64)
+    kind = d.one("linear", "llama3", "yarn", "dynamic")
+    scaling: Config = {d.one("type", "rope_type"): kind, "factor": d.one(2.0, 4.0, 8.0)}
+    if kind == "llama3":
+        scaling |= {
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": original,
+        }
+    elif kind == "yarn":
+        scaling["original_max_position_embeddings"] = original
+        scaling |= d.one(
+            {}, {"truncate": False}, {"beta_fast": 16, "beta_slow": 2}, {"attention_factor": 1.1}
+        )
+    elif kind == "dynamic":
+        c["max_position_embeddings"] = d.one(24, 64, 512)
+    c["rope_scaling"] = scaling
+
+
+def random_config(family: str, d: Draw) -> Config:
+    """Overrides over the family's toy config. Sizes are multiples of nothing in particular."""
+    kv_heads = d.one(1, 2, 3, 4)
+    heads = kv_heads * d.within(1, 3)
+    head_dim = 2 * d.within(2, 12)
+    qwen = family.startswith("qwen")
+    own_head_dim = family != "olmoe" and d.chance(0.6)
+    experts = d.within(2, 12)
+    c: Config = {
+        "vocab_size": d.within(64, 300),
+        "hidden_size": 2 * d.within(10, 40) if own_head_dim else heads * head_dim,
+        "num_hidden_layers": d.within(1, 4),
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head_dim if own_head_dim else ABSENT,
+        "num_local_experts" if family == "mixtral" else "num_experts": experts,
+        "num_experts_per_tok": d.within(1, min(experts, 5)),
+        "moe_intermediate_size" if qwen else "intermediate_size": d.within(5, 70),
+        "tie_word_embeddings": d.chance(0.3),
+        "rms_norm_eps": d.one(1e-6, 1e-5, 1e-3),
+    }
+    layers = int(c["num_hidden_layers"])
+    if family != "mixtral" or own_head_dim:  # transformers fails on scaled rope where mixtral has no head_dim
+        random_rope(d, c)
+    if family != "mixtral":
+        c["norm_topk_prob"] = d.one(True, False, ABSENT)
+    if family in ("qwen3_moe", "olmoe"):
+        c["attention_bias"] = d.chance(0.4)
+    if family == "olmoe":
+        c["clip_qkv"] = d.one(None, 0.5, 1.5)
+    if family == "qwen2_moe":
+        c["qkv_bias"] = d.one(True, True, False, ABSENT)
+        c["shared_expert_intermediate_size"] = d.within(5, 70)
+    if qwen:
+        c["intermediate_size"] = d.within(5, 90)
+        c["decoder_sparse_step"] = d.one(1, 1, 2)
+        c["mlp_only_layers"] = [n for n in range(layers) if d.chance(0.2)]
+        c["use_sliding_window"] = d.chance(0.4)
+        c["sliding_window"] = d.within(1, 20)
+        c["max_window_layers"] = d.within(0, layers)
+    if family == "mixtral" and d.chance(0.4):
+        c["sliding_window"] = d.within(1, 20)
+    return c
+
+
+def random_variant(family: str, seed: list[int]) -> Variant:
+    d = Draw(seed)
+    config = random_config(family, d)
+    dtypes = d.one(("BF16",), ("BF16",), ("F16",), ("F32",), ("F32", "BF16", "F16"))
+    return Variant(
+        family=family,
+        name="live",
+        config=config,
+        dtypes=dtypes,
+        by_role=len(dtypes) == 3 and d.chance(0.5),
+        layout=d.one("hub", *LAYOUTS),
+        style=d.one(*STYLES),
+        shards=d.one(1, 1, 2, 5),
+        unaligned=d.chance(0.3),
+        seed=d.within(0, 2**31),
+        n_prompt=d.one(1, d.within(2, 30), d.within(60, 140)),
+        n_generate=d.within(1, 16),
+    )
+
+
+def draw_reference(variant: Variant, directory: Path) -> tuple[Variant, Dump]:
+    """Builds the checkpoint and runs transformers, with other weights while a tie is near. Many rows, layers
+    and experts bring ties near: then fewer tokens are run."""
+    for attempt in range(DRAWS):
+        if attempt and attempt % 5 == 0:
+            shorter = (max(variant.n_prompt // 2, 1), max(variant.n_generate // 2, 1))
+            variant = replace(variant, n_prompt=shorter[0], n_generate=shorter[1])
+        variant = replace(variant, seed=variant.seed + 1)
+        shutil.rmtree(directory, ignore_errors=True)
+        write(variant, directory)
+        d = dump(load_model(directory), prompt_ids(variant), variant.n_generate, set(QUANTITIES))
+        if smallest_margin(d, variant.top_k) >= MARGIN:
+            return variant, d
+    raise SystemExit(f"no draw of {DRAWS} keeps clear of ties: {variant.describe()}")
+
+
+def call(command: list[str]) -> tuple[int, str, str]:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return -1, "", f"not finished after {TIMEOUT} s"
+    return done.returncode, done.stdout, done.stderr
+
+
+def failure(command: list[str], status: int, out: str, err: str) -> str:
+    return f"{' '.join(command)}\nexit status {status}\n{out}{err}".strip()
+
+
+def check_compare(program: Path, directory: Path, reference: Path) -> str | None:
+    """What went wrong, or None."""
+    command = [str(program), str(directory), str(reference)]
+    status, out, err = call(command)
+    return None if status == 0 else failure(command, status, out, err)
+
+
+def check_run(program: Path, directory: Path, d: Dump) -> tuple[str | None, float]:
+    """What went wrong, or None; the largest difference of a logit, in deviations."""
+    logits_file = directory / "engine-logits.safetensors"
+    ids = ",".join(map(str, d.tensors["prompt_ids"].tolist()))
+    expected = d.tensors["generated_ids"].tolist()
+    command = [str(program), str(directory), "--ids", ids, "-n", str(len(expected)), "--temperature", "0"]
+    command += ["--ignore-eos", "--print-ids", "--logits", str(logits_file)]
+    status, out, err = call(command)
+    if status != 0:
+        return failure(command, status, out, err), float("inf")
+    if out.strip() != ",".join(map(str, expected)):
+        return failure(command, status, out, err) + f"\nexpected ids {expected}", float("inf")
+    logits = load_file(logits_file)["logits"]
+    reference = d.tensors["logits"]
+    if logits.shape != reference.shape or logits.dtype != torch.float32:
+        shapes = f"{list(logits.shape)}, expected F32 {list(reference.shape)}"
+        return failure(command, status, "", f"logits are {logits.dtype} {shapes}"), float("inf")
+    worst = float((logits - reference).abs().max() / reference.std())
+    if not worst <= LOGITS_TOLERANCE:  # NaN is a failure too
+        return failure(command, status, "", f"logits differ by {worst:.3g} of their deviation"), worst
+    return None, worst
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--moe-compare", type=Path, metavar="PATH")
+    parser.add_argument("--moe-run", type=Path, metavar="PATH")
+    parser.add_argument("--seed", type=int, help="default: a fresh one")
+    parser.add_argument("--families", default=",".join(FAMILIES))
+    parser.add_argument("--count", type=int, default=20, help="variants per family (default 20)")
+    parser.add_argument("--keep", type=Path, metavar="DIR")
+    args = parser.parse_args()
+    if args.moe_compare is None and args.moe_run is None:
+        args.moe_compare, args.moe_run = RELEASE / "moe-compare", RELEASE / "moe-run"
+    for program in (args.moe_compare, args.moe_run):
+        if program is not None and not program.exists():
+            parser.error(f"{program}: is missing")
+    families = args.families.split(",")
+    unknown = sorted(set(families) - set(FAMILIES))
+    if unknown:
+        parser.error(f"--families: {unknown[0]} is none of {', '.join(FAMILIES)}")
+    seed = secrets.randbelow(2**31) if args.seed is None else args.seed
+    print(f"seed {seed}", flush=True)
+
+    start = time.monotonic()
+    n_failed, worst = 0, 0.0
+    with tempfile.TemporaryDirectory(prefix="moe-oracle-") as temp:
+        for n, family in enumerate(families * args.count):
+            directory, reference = Path(temp) / "checkpoint", Path(temp) / "reference.safetensors"
+            variant, d = draw_reference(random_variant(family, [seed, n]), directory)
+            write_dump(d, reference)
+            wrong = None
+            if args.moe_compare is not None:
+                wrong = check_compare(args.moe_compare, directory, reference)
+            if wrong is None and args.moe_run is not None:
+                wrong, difference = check_run(args.moe_run, directory, d)
+                worst = max(worst, difference)
+            print(f"{'ok' if wrong is None else 'DIFFERS'}: {variant.describe()}", flush=True)
+            if wrong is not None:
+                n_failed += 1
+                print("    " + wrong.replace("\n", "\n    "), flush=True)
+                if args.keep is not None:
+                    kept = args.keep / f"{seed}-{n}-{family}"
+                    shutil.copytree(directory, kept, dirs_exist_ok=True)
+                    shutil.copy(reference, kept / "reference.safetensors")
+    total, seconds = len(families) * args.count, time.monotonic() - start
+    print(f"{total - n_failed} of {total} agree with transformers, {seconds:.0f} s, seed {seed}")
+    if args.moe_run is not None:
+        print(f"largest difference of a logit: {worst:.2g} of their deviation")
+    return 1 if n_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
