@@ -26,6 +26,7 @@ void moe_attention_take(struct moe_attention *out, struct moe_arena *arena, cons
     out->v = moe_arena_take(arena, max_rows, n_kv * sizeof(float));
     out->cosine = moe_arena_take(arena, max_rows, spec->rope.n_pairs * sizeof(float));
     out->sine = moe_arena_take(arena, max_rows, spec->rope.n_pairs * sizeof(float));
+    out->inv_freq = moe_arena_take(arena, n_workers, spec->rope.n_pairs * sizeof(float));
     moe_activations_take(&out->out, arena, max_rows, n_q, layouts);
     out->tiles = moe_arena_take(arena, n_workers, sizeof *out->tiles);
     size_t n = out->tile_rows * group;
@@ -43,11 +44,14 @@ void moe_attention_take(struct moe_attention *out, struct moe_arena *arena, cons
     }
 }
 
-void moe_attention_rotate(struct moe_session *s, size_t row) {
+void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s, size_t row) {
     const struct moe_rope_spec *rope = &s->model->spec.rope;
+    const moe_row *r = &s->batch.rows[row];
+    float *inv_freq = s->attention.inv_freq + worker->rank * rope->n_pairs;
     size_t at = row * rope->n_pairs;
-    s->gemm.kernels->rope_angles(s->attention.cosine + at, s->attention.sine + at, rope->inv_freq,
-                                 rope->n_pairs, s->batch.rows[row].position, rope->attention);
+    moe_rope_frequencies(inv_freq, rope, s->next_position[r->sequence]);
+    s->gemm.kernels->rope_angles(s->attention.cosine + at, s->attention.sine + at, inv_freq, rope->n_pairs,
+                                 r->position, rope->attention);
 }
 
 /* Bias, norm and clamp of the projected rows of one kind (q or k), [n_heads, head_dim]. */

@@ -22,7 +22,7 @@ static void embed(struct moe_worker *worker, struct moe_session *s) {
         s->gemm.kernels->format[w->embed.format].widen(s->x + row * w->embed.cols, &w->embed,
                                                        s->batch.rows[row].token);
         norm_row(s, row, w->layers[0].attention_norm);
-        moe_attention_rotate(s, row);
+        moe_attention_find_angles(worker, s, row);
     }
     moe_worker_barrier(worker);
 }

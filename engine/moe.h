@@ -31,6 +31,7 @@ typedef enum moe_status {
     MOE_E_ARGUMENT,    /* the caller's values are outside what the function states */
     MOE_E_MEMORY,      /* not enough memory, or more than this machine has */
     MOE_E_NUMERIC,     /* NaN or infinity where a number is needed */
+    MOE_E_CANCELLED,   /* the caller's own wish (moe_session_options.cancelled) */
 } moe_status;
 
 enum { MOE_ERROR_SIZE = 512 };
@@ -105,6 +106,9 @@ typedef struct moe_session_options {
     size_t n_threads;   /* 0: the physical cores that the affinity mask of the process allows */
     void (*tap)(void *context, const moe_tap *tap); /* NULL: none */
     void *tap_context;
+    /* asked before each pass of max_rows rows; true ends the eval there with MOE_E_CANCELLED; NULL: never */
+    bool (*cancelled)(void *context);
+    void *cancelled_context;
 } moe_session_options;
 
 /* One row of a batch: a token at a position of a sequence. */

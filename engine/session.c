@@ -11,7 +11,7 @@
 
 enum { DEFAULT_ROWS = 512, MAX_SEQUENCES = 4096, MAX_THREADS = 1024, MAX_CONTEXT = 1 << 28 };
 
-static moe_status check_options(moe_session_options *o, const struct moe_spec *spec, moe_error *err) {
+static moe_status check_options(moe_session_options *o, moe_error *err) {
     if (!o->n_sequences) o->n_sequences = 1;
     if (!o->n_threads) o->n_threads = moe_physical_cores();
     if (o->n_sequences > MAX_SEQUENCES)
@@ -21,11 +21,6 @@ static moe_status check_options(moe_session_options *o, const struct moe_spec *s
         return MOE_FAIL(err, MOE_E_ARGUMENT, "threads: %zu, expected at most %d", o->n_threads, MAX_THREADS);
     if (!o->context || o->context > MAX_CONTEXT)
         return MOE_FAIL(err, MOE_E_ARGUMENT, "context: %zu, expected 1 to %d", o->context, MAX_CONTEXT);
-    if (spec->rope.max_context && o->context > spec->rope.max_context)
-        return MOE_FAIL(
-            err, MOE_E_UNSUPPORTED,
-            "context: %zu is past max_position_embeddings %zu, where this model's rope type changes",
-            o->context, spec->rope.max_context);
     size_t most = o->n_sequences * o->context;
     if (!o->max_rows) o->max_rows = DEFAULT_ROWS;
     if (o->max_rows > most) o->max_rows = most;
@@ -69,7 +64,7 @@ static void lay_out(struct moe_session *s) {
 static moe_status measure(struct moe_session *s, const moe_model *model, const moe_session_options *opt,
                           moe_error *err) {
     *s = (struct moe_session){.model = model, .options = *opt};
-    MOE_TRY(check_options(&s->options, &model->spec, err));
+    MOE_TRY(check_options(&s->options, err));
     s->gemm = (struct moe_gemm_backend){.kernels = &model->kernels, .openblas = model->openblas};
     lay_out(s);
     if (s->arena.overflow)
@@ -182,6 +177,8 @@ moe_status moe_session_eval(moe_session *s, const moe_row *rows, size_t n_rows, 
     MOE_TRY(check_files(s, err));
     s->n_logits = 0;
     for (size_t at = 0; at < n_rows; at += s->options.max_rows) {
+        if (s->options.cancelled && s->options.cancelled(s->options.cancelled_context))
+            return MOE_FAIL(err, MOE_E_CANCELLED, "cancelled after %zu of %zu rows", at, n_rows);
         size_t left = n_rows - at;
         run_pass(s, rows + at, left < s->options.max_rows ? left : s->options.max_rows);
     }

@@ -27,7 +27,7 @@ struct moe_session {
     struct moe_experts experts;
     float *logits;         /* [max_logits, vocab] */
     size_t n_logits;       /* rows of it that the eval has filled so far */
-    size_t *next_position; /* [n_sequences] scratch to check an eval before it begins */
+    size_t *next_position; /* [n_sequences]: the length each sequence has when the eval ends */
     float *tapped;         /* [max_rows, widest tap], only with a tap */
 };
 

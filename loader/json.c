@@ -255,7 +255,7 @@ bool moe_json_next(struct moe_json_iterator *it, struct moe_json_value v, const 
         append_key(element, node->string);
     else
         append_index(element, it->index);
-    *key = node->string;
+    if (key) *key = node->string;
     it->next = node->next;
     it->index++;
     return true;

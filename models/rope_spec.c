@@ -32,9 +32,12 @@ static moe_status read_required(double *out, struct moe_json_value v, moe_error 
 }
 
 /* theta^(2t / dim) in fp32: the operands and the result rounded, as torch computes base ** tensor */
+static float power_of(float theta, size_t t, size_t dim) {
+    return (float)pow((double)theta, (double)((float)(2 * t) / (float)dim));
+}
+
 static float power(const struct settings *s, size_t t) {
-    float exponent = (float)(2 * t) / (float)s->dim;
-    return (float)pow((double)(float)s->theta, (double)exponent);
+    return power_of((float)s->theta, t, s->dim);
 }
 
 static void fill_default(float *inv_freq, const struct settings *s) {
@@ -186,7 +189,12 @@ moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value c
         fill_linear(out->inv_freq, &s);
     } else if (!strcmp(type, "dynamic")) {
         fill_default(out->inv_freq, &s);
-        out->max_context = s.max_positions;
+        out->dynamic_after = s.max_positions;
+        out->theta = (float)s.theta;
+        out->factor = (float)s.factor;
+        if (s.dim == 2)
+            status = MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type dynamic needs a head_dim above 2",
+                              config.doc->file, s.rope.path);
     } else if (!strcmp(type, "llama3")) {
         status = fill_llama3(out->inv_freq, &s, err);
     } else if (!strcmp(type, "yarn")) {
@@ -201,6 +209,18 @@ moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value c
                               s.rope.node ? s.rope.path : "rope_theta");
     if (status != MOE_OK) moe_rope_spec_free(out);
     return status;
+}
+
+void moe_rope_frequencies(float *inv_freq, const struct moe_rope_spec *rope, size_t length) {
+    if (!rope->dynamic_after || length <= rope->dynamic_after) {
+        memcpy(inv_freq, rope->inv_freq, rope->n_pairs * sizeof *inv_freq);
+        return;
+    }
+    /* theta grows with the length (NTK-aware scaling); every step in fp32, as on torch's scalar tensors */
+    size_t dim = 2 * rope->n_pairs;
+    float stretch = rope->factor * (float)length / (float)rope->dynamic_after - (rope->factor - 1);
+    float theta = rope->theta * (float)pow((double)stretch, (double)(float)((double)dim / (double)(dim - 2)));
+    for (size_t t = 0; t < rope->n_pairs; t++) inv_freq[t] = 1.0f / power_of(theta, t, dim);
 }
 
 void moe_rope_spec_free(struct moe_rope_spec *rope) {

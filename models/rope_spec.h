@@ -5,10 +5,12 @@
 #include "loader/json.h"
 
 struct moe_rope_spec {
-    size_t n_pairs;     /* rotated pairs per head: (t, t + n_pairs) */
-    float *inv_freq;    /* [n_pairs], owned */
-    float attention;    /* factor on cosine and sine: 1 but for yarn */
-    size_t max_context; /* positions beyond which the frequencies would change (dynamic); 0: they never do */
+    size_t n_pairs;  /* rotated pairs per head: (t, t + n_pairs) */
+    float *inv_freq; /* [n_pairs], owned */
+    float attention; /* factor on cosine and sine: 1 but for yarn */
+    /* type dynamic: sequences longer than this have frequencies of their own; 0: none has */
+    size_t dynamic_after;
+    float theta, factor;
 };
 
 struct moe_rope_defaults {
@@ -16,6 +18,10 @@ struct moe_rope_defaults {
     size_t head_dim;      /* > 0 */
     size_t max_positions; /* max_position_embeddings; 0: absent */
 };
+
+/* The frequencies of a sequence of `length` positions in inv_freq [n_pairs], which are rope->inv_freq but for
+ * a dynamic type past dynamic_after. */
+void moe_rope_frequencies(float *inv_freq, const struct moe_rope_spec *rope, size_t length);
 
 /* Reads rope_scaling (v4) or rope_parameters (v5) of config.json as transformers' modeling_rope_utils does:
  * default, linear, dynamic (up to max_position_embeddings, where it equals default), llama3, yarn. Others:
