@@ -148,6 +148,8 @@ def load_model(directory: Path) -> Any:
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
             raise DumpError(f"{directory}: {name} is computed in {parameter.dtype}, expected float32")
+    if getattr(model.config, "num_logits_to_keep", 0):
+        model.config.num_logits_to_keep = 0  # some hybrids drop the prompt's logits by this key: 0 keeps all
     model.eval()
     return model
 
@@ -210,13 +212,13 @@ def hook_router(recording: Recording, n: int) -> Callable[..., None]:
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         x = first_tensor(args or list(kwargs.values()))
-        linear = module if hasattr(module, "weight") else getattr(module, "wg", getattr(module, "proj", None))
-        weight = getattr(linear, "weight", None)
-        if not isinstance(weight, Tensor) or weight.dim() != 2 or weight.shape[1] != x.shape[-1]:
+        holders = [m for m in module.modules() if isinstance(getattr(m, "weight", None), Tensor)]
+        holders = [m for m in holders if cast(Tensor, m.weight).dim() == 2]
+        if len(holders) != 1 or cast(Tensor, holders[0].weight).shape[1] != x.shape[-1]:
             recording.absent[f"router.{n}"] = f"{type(module).__name__} has no plain [experts, hidden] weight"
             return
-        bias = getattr(linear, "bias", None)
-        logits = nn.functional.linear(x.reshape(-1, x.shape[-1]).float(), weight.float(), bias)
+        bias = cast(Tensor | None, getattr(holders[0], "bias", None))
+        logits = nn.functional.linear(x.reshape(-1, x.shape[-1]), cast(Tensor, holders[0].weight), bias)
         recording.add(f"router.{n}", logits)
 
     return hook
