@@ -1,0 +1,125 @@
+/* One request gives one sequence of bits: alone or in a batch, with any number of threads, however its prompt
+ * is cut, with any instruction set, with a kept prefix. The reference is each request alone on one thread,
+ * scalar kernels. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "requests.h"
+
+enum { N_REQUESTS = 9, CONTEXT = 160 };
+
+/* one of each family; windows, so that the rings are tested too; sizes that are no multiple of a vector */
+static const char *const fixtures[] = {"qwen3_moe-default", "qwen3_moe-window", "qwen3_moe-odd",
+                                       "olmoe-clip",        "qwen2_moe-window", "qwen2_moe-dense",
+                                       "mixtral-window",    "mixtral-mixed"};
+enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
+
+/* The requests served alone, each in a session of its own. */
+static size_t serve_alone(struct request *requests, const char *fixture) {
+    moe_model *model = requests_open_model(fixture, "scalar");
+    size_t vocab = moe_model_get_info(model)->vocab_size;
+    requests_make(requests, N_REQUESTS, vocab, 1);
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        const moe_session_options options = {.context = CONTEXT, .max_logits = CONTEXT, .n_threads = 1};
+        moe_session *session = requests_open_session(model, &options);
+        requests[i].arrives = 0;
+        requests_serve(session, vocab, 1, CONTEXT, &requests[i], 1);
+        moe_session_close(session);
+    }
+    moe_model_close(model);
+    return vocab;
+}
+
+static void expect_same(const struct request *got, const struct request *expected, const char *what) {
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        cr_expect_eq(got[i].n_tokens, expected[i].n_tokens, "%s: request %zu", what, i);
+        cr_expect_arr_eq(got[i].tokens, expected[i].tokens, sizeof got[i].tokens, "%s: request %zu", what, i);
+        cr_expect_eq(got[i].hash, expected[i].hash, "%s: request %zu: logits differ", what, i);
+    }
+}
+
+/* More requests than slots, staggered arrivals, lengths and budgets. */
+static void serve_together(const char *fixture, const char *isa, const struct request *expected,
+                           size_t n_threads, size_t n_slots, size_t chunk, size_t max_rows) {
+    struct request requests[N_REQUESTS];
+    char what[128];
+    moe_model *model = requests_open_model(fixture, isa);
+    size_t vocab = moe_model_get_info(model)->vocab_size;
+    const moe_session_options options = {.n_sequences = n_slots,
+                                         .context = CONTEXT,
+                                         .max_logits = n_slots * chunk,
+                                         .n_threads = n_threads,
+                                         .max_rows = max_rows};
+    moe_session *session = requests_open_session(model, &options);
+    requests_make(requests, N_REQUESTS, vocab, 1);
+    requests_serve(session, vocab, n_slots, chunk, requests, N_REQUESTS);
+    snprintf(what, sizeof what, "%s, %s, %zu threads, %zu slots, chunks of %zu, %zu rows", fixture,
+             isa ? isa : "best", n_threads, n_slots, chunk, max_rows);
+    expect_same(requests, expected, what);
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
+Test(bits, batch_threads_chunks_and_instruction_sets_change_nothing) {
+    static const struct {
+        size_t threads, slots, chunk, max_rows;
+    } cases[] = {{1, 1, 1, 0}, {2, 1, 7, 5}, {3, 4, 64, 0}, {7, 3, 17, 32}, {2, 9, 100, 512}};
+    for (size_t f = 0; f < N_FIXTURES; f++) {
+        struct request expected[N_REQUESTS];
+        const char *isa;
+        bool runs;
+        serve_alone(expected, fixtures[f]);
+        for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+            serve_together(fixtures[f], NULL, expected, cases[c].threads, cases[c].slots, cases[c].chunk,
+                           cases[c].max_rows);
+        for (size_t i = 1; (isa = moe_isa_name(i, &runs)); i++)
+            if (runs) serve_together(fixtures[f], isa, expected, 2, 3, 31, 0);
+    }
+}
+
+/* Evaluates tokens from .. to - 1 of a request in one call; returns the hash of the last row's logits. */
+static uint64_t eval_range(moe_session *session, const struct request *r, size_t from, size_t to,
+                           size_t vocab) {
+    moe_row rows[REQUEST_MAX];
+    moe_error err;
+    for (size_t i = from; i < to; i++)
+        rows[i - from] = (moe_row){.position = (uint32_t)i, .token = r->tokens[i], .logits = i + 1 == to};
+    cr_assert_eq(moe_session_eval(session, rows, to - from, &err), MOE_OK, "%s", err.message);
+    return requests_hash(requests_hash_start, moe_session_logits(session, 0), vocab * sizeof(float));
+}
+
+Test(bits, a_kept_prefix_gives_the_same_bits) {
+    struct request r = {0};
+    moe_model *model = requests_open_model("olmoe-default", NULL);
+    size_t vocab = moe_model_get_info(model)->vocab_size, n = 150;
+    for (size_t i = 0; i < n; i++) r.tokens[i] = (uint32_t)(i * i % vocab);
+    const moe_session_options options = {.context = CONTEXT, .n_threads = 2};
+    moe_session *session = requests_open_session(model, &options);
+    uint64_t whole = eval_range(session, &r, 0, n, vocab);
+    for (size_t keep = 1; keep < n; keep += 37)
+        cr_expect_eq(eval_range(session, &r, keep, n, vocab), whole, "keep %zu", keep);
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
+Test(bits, a_ring_says_what_it_forgot) {
+    moe_error err;
+    moe_model *model = requests_open_model("mixtral-window", NULL);
+    size_t vocab = moe_model_get_info(model)->vocab_size, n = 2000;
+    const moe_session_options options = {.context = n, .max_rows = 16, .n_threads = 1};
+    moe_session *session = requests_open_session(model, &options);
+    for (size_t at = 0; at < n; at++) {
+        const moe_row row = {.position = (uint32_t)at, .token = (uint32_t)(at % vocab)};
+        cr_assert_eq(moe_session_eval(session, &row, 1, &err), MOE_OK, "%s", err.message);
+    }
+    const moe_row early = {.position = 500, .token = 1}, late = {.position = (uint32_t)n - 1, .token = 1},
+                  anew = {0};
+    cr_expect_eq(moe_session_eval(session, &early, 1, &err), MOE_E_ARGUMENT);
+    cr_expect(strstr(err.message, "forgotten"), "%s", err.message);
+    cr_expect_eq(moe_session_eval(session, &late, 1, &err), MOE_OK);
+    cr_expect_eq(moe_session_eval(session, &anew, 1, &err), MOE_OK);
+    moe_session_close(session);
+    moe_model_close(model);
+}

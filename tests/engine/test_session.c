@@ -1,0 +1,156 @@
+/* What a session refuses, states and never does: allocate while it evaluates. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "requests.h"
+
+/* Calls that take memory, counted while `watching`; the link turns every call of the engine into these. */
+static bool watching;
+static size_t n_calls;
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t alignment, size_t n);
+void *__real_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t alignment, size_t n);
+void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset);
+
+void *__wrap_malloc(size_t n) {
+    n_calls += watching;
+    return __real_malloc(n);
+}
+void *__wrap_calloc(size_t n, size_t size) {
+    n_calls += watching;
+    return __real_calloc(n, size);
+}
+void *__wrap_realloc(void *p, size_t n) {
+    n_calls += watching;
+    return __real_realloc(p, n);
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t n) {
+    n_calls += watching;
+    return __real_aligned_alloc(alignment, n);
+}
+void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset) {
+    n_calls += watching;
+    return __real_mmap(at, n, protection, flags, fd, offset);
+}
+
+Test(session, evaluating_allocates_nothing) {
+    moe_model *model = requests_open_model("qwen2_moe-default", NULL);
+    const moe_session_options options = {.n_sequences = 2, .context = 100, .n_threads = 2};
+    n_calls = 0;
+    watching = true;
+    moe_session *session = requests_open_session(model, &options);
+    cr_assert_gt(n_calls, 0, "the guard sees nothing");
+    n_calls = 0;
+    for (uint32_t at = 0; at < 100; at++) {
+        const moe_row rows[] = {{0, at, at % 50, true}, {1, at, at % 31, true}};
+        cr_assert_eq(moe_session_eval(session, rows, 2, NULL), MOE_OK);
+    }
+    watching = false;
+    cr_expect_eq(n_calls, 0, "%zu calls", n_calls);
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
+Test(session, refuses_rows_that_do_not_fit_and_stays_as_it_was) {
+    moe_model *model = requests_open_model("qwen3_moe-default", NULL);
+    uint32_t vocab = (uint32_t)moe_model_get_info(model)->vocab_size;
+    const moe_session_options options = {.n_sequences = 2, .context = 8, .n_threads = 1};
+    moe_session *session = requests_open_session(model, &options);
+    const moe_row first[] = {{0, 0, 1, false}, {0, 1, 2, true}};
+    cr_assert_eq(moe_session_eval(session, first, 2, NULL), MOE_OK);
+    const struct {
+        moe_row row;
+        const char *says;
+    } faults[] = {
+        {{2, 0, 1, false}, "sequence 2"},      {{0, 8, 1, false}, "past the context"},
+        {{0, 2, vocab, false}, "vocabulary"},  {{0, 3, 1, false}, "does not follow"},
+        {{1, 1, 1, false}, "does not follow"},
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        moe_error err;
+        const moe_row rows[] = {{1, 0, 1, false}, faults[i].row};
+        size_t from = faults[i].row.sequence == 1 ? 1 : 0;
+        cr_expect_eq(moe_session_eval(session, rows + from, 2 - from, &err), MOE_E_ARGUMENT, "%zu", i);
+        cr_expect(strstr(err.message, faults[i].says), "%s", err.message);
+        cr_expect_eq(moe_session_length(session, 0), 2);
+        cr_expect_eq(moe_session_length(session, 1), 0);
+    }
+    const moe_row gap[] = {{0, 2, 1, false}, {0, 4, 1, false}},
+                  wanted[] = {{0, 2, 1, true}, {0, 3, 1, true}, {0, 4, 1, true}};
+    cr_expect_eq(moe_session_eval(session, gap, 2, NULL), MOE_E_ARGUMENT);
+    cr_expect_eq(moe_session_eval(session, wanted, 3, NULL), MOE_E_ARGUMENT,
+                 "more logits than the session holds");
+    cr_expect_eq(moe_session_eval(session, NULL, 0, NULL), MOE_OK);
+    cr_expect_eq(moe_session_length(session, 0), 2);
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
+Test(session, states_its_memory_and_refuses_what_does_not_fit) {
+    moe_model *model = requests_open_model("mixtral-default", NULL);
+    moe_error err;
+    size_t small, large;
+    moe_session_options options = {.context = 64, .max_rows = 1, .n_threads = 1};
+    cr_assert_eq(moe_session_measure(&small, model, &options, NULL), MOE_OK);
+    options.context = 64 * 1024;
+    cr_assert_eq(moe_session_measure(&large, model, &options, NULL), MOE_OK);
+    cr_expect_gt(large, 256 * small, "the cache is what grows: %zu, %zu", small, large);
+    moe_session *session;
+    options.context = 1 << 28;
+    options.n_sequences = 4096;
+    cr_expect_eq(moe_session_open(&session, model, &options, &err), MOE_E_MEMORY);
+    cr_expect_null(session);
+    cr_expect(strstr(err.message, "MiB"), "%s", err.message);
+    options.context = 0;
+    cr_expect_eq(moe_session_open(&session, model, &options, &err), MOE_E_ARGUMENT);
+    moe_model_close(model);
+}
+
+static bool cancel_second(void *context) {
+    return ++*(size_t *)context == 2;
+}
+
+Test(session, an_eval_can_be_cancelled_between_passes) {
+    moe_model *model = requests_open_model("qwen3_moe-default", NULL);
+    size_t asked = 0;
+    moe_row rows[40] = {{0}};
+    for (uint32_t i = 0; i < 40; i++) rows[i].position = i;
+    const moe_session_options options = {.context = 64,
+                                         .max_rows = 10,
+                                         .n_threads = 1,
+                                         .cancelled = cancel_second,
+                                         .cancelled_context = &asked};
+    moe_session *session = requests_open_session(model, &options);
+    cr_expect_eq(moe_session_eval(session, rows, 40, NULL), MOE_E_CANCELLED);
+    cr_expect_eq(moe_session_length(session, 0), 10);
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
+Test(session, counts_the_bytes_it_reads) {
+    moe_model *model = requests_open_model("qwen3_moe-default", NULL);
+    const moe_session_options options = {.context = 64, .n_threads = 1};
+    moe_session *session = requests_open_session(model, &options);
+    const moe_row row = {0, 0, 3, true};
+    cr_assert_eq(moe_session_eval(session, &row, 1, NULL), MOE_OK);
+    moe_counters c = moe_session_counters(session);
+    cr_expect_eq(c.n_rows, 1);
+    cr_expect_gt(c.flops, 0);
+    cr_expect_gt(c.weight_bytes, 0);
+    cr_expect_lt(c.weight_bytes, moe_model_get_info(model)->weight_bytes,
+                 "one token cannot have read every expert");
+    cr_expect_gt(c.cache_bytes, 0);
+    moe_session_reset_counters(session);
+    cr_expect_eq(moe_session_counters(session).n_rows, 0);
+    moe_session_close(session);
+    moe_model_close(model);
+}
