@@ -47,7 +47,7 @@ struct walk {
     const struct moe_json *doc;
     struct cJSON *parents[MOE_JSON_MAX_DEPTH];
     size_t depth;
-    const char *text; /* where the next number is looked for */
+    const char *text, *end; /* where the next number is looked for */
 };
 
 /* The path of `node`, which lies in the innermost container. */
@@ -105,18 +105,17 @@ static moe_status check_keys(const struct walk *w, const struct cJSON *object, m
 /* Keeps in valueint, whose own meaning nobody reads (it saturates), whether the number is digits alone: the
  * double cannot tell 2 from 2.0 and 2e0, which is no size in a safetensors header. */
 static moe_status note_number(struct walk *w, struct cJSON *number, moe_error *err) {
-    w->text = moe_json_next_number(w->text);
-    size_t digits = strspn(w->text, "0123456789"), length = strspn(w->text, "0123456789+-.eE");
-    w->text += length;
-    number->valueint = digits == length;
+    bool natural;
+    w->text = moe_json_skip_number(&natural, w->text, w->end);
+    number->valueint = natural;
     if (isfinite(number->valuedouble)) return MOE_OK;
     struct moe_json_value v = locate(w, number);
     return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: number out of range", w->doc->file, path_of(&v));
 }
 
 /* Visits every node in the order of the text. */
-static moe_status check_tree(const struct moe_json *doc, const char *text, moe_error *err) {
-    struct walk w = {.doc = doc, .text = text};
+static moe_status check_tree(const struct moe_json *doc, const char *text, size_t n, moe_error *err) {
+    struct walk w = {.doc = doc, .text = text, .end = text + n};
     struct cJSON *node = doc->root;
     while (node) {
         if (cJSON_IsNumber(node)) MOE_TRY(note_number(&w, node, err));
@@ -167,7 +166,7 @@ moe_status moe_json_parse(struct moe_json *out, const char *file, const char *te
     if (fault) return fail_syntax(file, text, offset, fault, err);
     MOE_TRY(moe_text_join(&out->file, file, "", "", err));
     out->root = parse_in_c_locale(text, n);
-    moe_status status = out->root ? check_tree(out, text, err)
+    moe_status status = out->root ? check_tree(out, text, n, err)
                                   : MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for its content", file);
     if (status != MOE_OK) moe_json_close(out);
     return status;

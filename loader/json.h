@@ -56,8 +56,8 @@ bool moe_json_is_number(struct moe_json_value v);
 bool moe_json_is_bool(struct moe_json_value v);
 
 /* Members or elements, in file order. Start with a zeroed iterator; false at the end. O(1) per step.
- * *key (objects only, else NULL; key may be NULL) is borrowed from the document. An element may be null: its node is not NULL
- * then, and every typed read of it fails. */
+ * *key (objects only, else NULL; key may be NULL) is borrowed from the document. An element may be null: its
+ * node is not NULL then, and every typed read of it fails. */
 struct moe_json_iterator {
     const struct cJSON *next;
     size_t index;

@@ -1,6 +1,5 @@
 #include "loader/json_check.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -40,7 +39,8 @@ static bool is_digit(char c) {
 static bool scan_digits(struct scan *s) {
     const char *begin = s->at;
     while (s->at < s->end && is_digit(*s->at)) s->at++;
-    return s->at > begin || fail(s, "expected a digit");
+    if (s->at == begin) return fail(s, "expected a digit");
+    return true;
 }
 
 static bool scan_number(struct scan *s) {
@@ -122,7 +122,8 @@ static bool scan_key(struct scan *s) {
     skip_space(s);
     if (!scan_string(s)) return false;
     skip_space(s);
-    return accept(s, ':') || fail(s, "expected ':'");
+    if (!accept(s, ':')) return fail(s, "expected ':'");
+    return true;
 }
 
 /* *open: a container was entered and its first value is next. */
@@ -177,11 +178,15 @@ const char *moe_json_check(size_t *offset, const char *text, size_t n) {
     return s.fault;
 }
 
-const char *moe_json_next_number(const char *at) {
+const char *moe_json_skip_number(bool *natural, const char *at, const char *end) {
     for (; *at != '-' && !is_digit(*at); at++) {
         if (*at != '"') continue;
         for (at++; *at != '"'; at++)
             if (*at == '\\') at++;
     }
-    return at;
+    struct scan digits = {.at = at, .end = end}, number = digits;
+    scan_digits(&digits);
+    scan_number(&number);
+    *natural = digits.at == number.at;
+    return number.at;
 }

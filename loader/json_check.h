@@ -2,6 +2,7 @@
 #define MOE_LOADER_JSON_CHECK_H
 /* What must hold of a text before cJSON may see it. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* NULL if text [n] is one JSON value by RFC 8259 and within the limits of loader/json.h, with nothing but
@@ -9,7 +10,8 @@
  */
 const char *moe_json_check(size_t *offset, const char *text, size_t n);
 
-/* The next number token at or after `at` in a checked text, outside strings; there must be one. */
-const char *moe_json_next_number(const char *at);
+/* The next number at or after `at`, outside strings, in a checked text that ends at `end`; there must be one.
+ * Returns where it ends; *natural tells whether it is digits alone. */
+const char *moe_json_skip_number(bool *natural, const char *at, const char *end);
 
 #endif

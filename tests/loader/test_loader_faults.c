@@ -1,0 +1,121 @@
+/* Every call of the loader that can fail, failing. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "loader/checkpoint.h"
+#include "loader/json.h"
+#include "tests/loader/faults.h"
+#include "tests/loader/files.h"
+
+TestSuite(loader_faults, .init = files_begin, .fini = files_end);
+
+#define TENSOR(dtype, begin, end)                                                                            \
+    "{\"dtype\":\"" dtype "\",\"shape\":[2],\"data_offsets\":[" begin "," end "]}"
+
+static const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"v\":\"1\"},\"b\":" TENSOR(
+    "BF16", "8", "12") ",\"a\":" TENSOR("F32", "0", "8") "}";
+
+static moe_status json_body(void *context, moe_error *err) {
+    struct moe_json doc;
+    moe_status status = moe_json_open(&doc, context, 10000, err);
+    moe_json_close(&doc);
+    return status;
+}
+
+static moe_status safetensors_body(void *context, moe_error *err) {
+    struct moe_safetensors *st;
+    moe_status status = moe_safetensors_open(&st, context, err);
+    cr_assert((st != NULL) == (status == MOE_OK));
+    if (status == MOE_OK) status = moe_safetensors_check(st, err);
+    moe_safetensors_close(st);
+    return status;
+}
+
+static moe_status checkpoint_body(void *context, moe_error *err) {
+    struct moe_checkpoint *ck;
+    moe_status status = moe_checkpoint_open(&ck, context, err);
+    cr_assert((ck != NULL) == (status == MOE_OK));
+    if (status == MOE_OK) status = moe_checkpoint_check(ck, err);
+    moe_checkpoint_close(ck);
+    return status;
+}
+
+static moe_status tensors_body(void *context, moe_error *err) {
+    moe_tensors *t;
+    moe_status status = moe_tensors_open(&t, context, err);
+    cr_assert((t != NULL) == (status == MOE_OK));
+    moe_tensors_close(t);
+    return status;
+}
+
+static moe_status writer_body(void *context, moe_error *err) {
+    static const float row[3] = {1, 2, 3};
+    moe_tensor_writer *w;
+    moe_status status = moe_tensor_writer_open(&w, context, "x", 3, err);
+    cr_assert((w != NULL) == (status == MOE_OK));
+    if (status != MOE_OK) return status;
+    moe_status first = moe_tensor_writer_append(w, row, err);
+    if (first != MOE_OK) cr_assert(moe_tensor_writer_append(w, row, NULL) == first); /* and stays failed */
+    status = moe_tensor_writer_close(w, first == MOE_OK ? err : NULL);
+    cr_assert(first == MOE_OK || status == MOE_E_IO);
+    return status;
+}
+
+static moe_status arena_body(void *context, moe_error *err) {
+    (void)context;
+    struct moe_arena a = {0};
+    moe_arena_take(&a, 3, 100);
+    moe_status status = moe_arena_back(&a, err);
+    moe_arena_free(&a);
+    return status;
+}
+
+static void check(const char *label, faults_body *body, const char *name, moe_status expected,
+                  size_t at_least) {
+    char path[400];
+    strcpy(path, files_path(name));
+    size_t n = faults_check(label, body, path, expected);
+    cr_expect(n >= at_least, "%s: %zu calls that can fail, expected at least %zu", label, n, at_least);
+}
+
+Test(loader_faults, json) {
+    files_text("few.json", "{\"a\":[1,\"x\",{}],\"b\":null}");
+    files_text("many.json", "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"i\":9}");
+    files_text("twice.json", "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"a\":9}");
+    check("few", json_body, "few.json", MOE_OK, 12);
+    check("many", json_body, "many.json", MOE_OK, 22);
+    check("twice", json_body, "twice.json", MOE_E_FORMAT, 22);
+}
+
+Test(loader_faults, safetensors) {
+    files_safetensors("t", header, 12);
+    check("safetensors", safetensors_body, "t", MOE_OK, 40);
+    files_safetensors("bad", header, 13);
+    check("bad safetensors", safetensors_body, "bad", MOE_E_FORMAT, 40);
+}
+
+Test(loader_faults, checkpoint) {
+    files_safetensors("s1", header, 12);
+    files_safetensors("s2", "{\"c\":" TENSOR("I8", "0", "2") "}", 2);
+    files_text("model.safetensors.index.json", "{\"weight_map\":{\"a\":\"s1\",\"b\":\"s1\",\"c\":\"s2\"}}");
+    check("sharded", checkpoint_body, "", MOE_OK, 90);
+    files_safetensors("s2", "{\"a\":" TENSOR("I8", "0", "2") "}", 2);
+    check("twice", checkpoint_body, "", MOE_E_FORMAT, 80);
+    files_safetensors("model.safetensors", header, 12);
+    check("single", checkpoint_body, "", MOE_OK, 40);
+}
+
+Test(loader_faults, empty_directory) {
+    check("empty directory", checkpoint_body, "", MOE_E_IO, 8);
+}
+
+Test(loader_faults, tensors) {
+    files_safetensors("t", header, 12);
+    check("tensors", tensors_body, "t", MOE_OK, 40);
+    check("writer", writer_body, "w", MOE_OK, 10);
+}
+
+Test(loader_faults, arena) {
+    check("arena", arena_body, "", MOE_OK, 1);
+}
