@@ -123,7 +123,9 @@ static moe_status read_settings(struct settings *s, const char **type,
                                 const struct moe_rope_defaults *defaults, moe_error *err) {
     struct moe_json_value v4 = moe_json_get(s->config, "rope_scaling"),
                           v5 = moe_json_get(s->config, "rope_parameters");
-    s->rope = moe_json_is_object(v4) && moe_json_size(v4) ? v4 : v5;
+    if (v4.node && !moe_json_is_object(v4))
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, v4.path);
+    s->rope = v4.node && moe_json_size(v4) ? v4 : v5;
     if (s->rope.node && !moe_json_is_object(s->rope))
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, s->rope.path);
     struct moe_json_value v = moe_json_get(s->rope, "rope_type");

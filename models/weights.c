@@ -116,14 +116,15 @@ static moe_status bind_ffn(struct binder *b, struct moe_ffn *out, enum moe_tenso
     return bind_matrix(b, &out->down, down, hidden, width);
 }
 
-static enum expert_layout find_expert_layout(struct binder *b) {
+static bool has(struct binder *b, enum moe_tensor_role role) {
     char name[MAX_NAME];
-    b->expert = 0;
-    write_name(name, b, MOE_T_FUSED_GATE_UP, NULL);
-    if (b->source->has(b->source->context, name)) return EXPERTS_FUSED;
-    write_name(name, b, MOE_T_STACKED_GATE, NULL);
-    if (b->source->has(b->source->context, name)) return EXPERTS_STACKED;
-    return EXPERTS_SEPARATE;
+    write_name(name, b, role, NULL);
+    return b->source->has(b->source->context, name);
+}
+
+static enum expert_layout find_expert_layout(struct binder *b) {
+    if (has(b, MOE_T_FUSED_GATE_UP)) return EXPERTS_FUSED;
+    return has(b, MOE_T_STACKED_GATE) ? EXPERTS_STACKED : EXPERTS_SEPARATE;
 }
 
 /* One tensor [n_experts, rows, cols] for all experts. */
@@ -160,8 +161,9 @@ static moe_status bind_moe(struct binder *b, struct moe_layer_weights *w) {
     enum expert_layout layout = find_expert_layout(b);
     w->experts = calloc(s->n_experts, sizeof *w->experts);
     if (!w->experts) return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
-    MOE_TRY(bind_matrix(b, &w->router, layout == EXPERTS_FUSED ? MOE_T_ROUTER_FUSED : MOE_T_ROUTER,
-                        s->n_experts, s->hidden_size));
+    enum moe_tensor_role router =
+        layout == EXPERTS_FUSED && has(b, MOE_T_ROUTER_FUSED) ? MOE_T_ROUTER_FUSED : MOE_T_ROUTER;
+    MOE_TRY(bind_matrix(b, &w->router, router, s->n_experts, s->hidden_size));
     if (layout != EXPERTS_SEPARATE) {
         MOE_TRY(bind_stacked_experts(b, w->experts, layout == EXPERTS_FUSED));
     } else {

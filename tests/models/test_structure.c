@@ -1,0 +1,97 @@
+/* The tensors that each family asks for, in each layout of the experts, against lists locked in
+ * tests/fixtures/structure: names and shapes, byte for byte. A recording source takes down what the binder
+ * asks. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/weights.h"
+
+enum { MAX_LINES = 512, MAX_LINE = 160 };
+
+struct recorder {
+    const char *layout; /* "", "-fused" or "-mlx" */
+    char lines[MAX_LINES][MAX_LINE];
+    size_t n_lines;
+    float *zeros;
+};
+
+static bool has(void *context, const char *name) {
+    const struct recorder *r = context;
+    if (!strcmp(r->layout, "-fused"))
+        return strstr(name, "experts.gate_up_proj") || strstr(name, ".mlp.gate.");
+    return !strcmp(r->layout, "-mlx") && strstr(name, "switch_mlp");
+}
+
+static moe_status get(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
+                      size_t rank, moe_error *err) {
+    struct recorder *r = context;
+    (void)err;
+    char *line = r->lines[r->n_lines++];
+    cr_assert_leq(r->n_lines, MAX_LINES);
+    int at = snprintf(line, MAX_LINE, "%s [", name);
+    for (size_t i = 0; i < rank; i++)
+        at += snprintf(line + at, (size_t)(MAX_LINE - at), "%s%zu", i ? "," : "", shape[i]);
+    snprintf(line + at, (size_t)(MAX_LINE - at), "]\n");
+    *out = (struct moe_source_tensor){MOE_FORMAT_F32, r->zeros};
+    return MOE_OK;
+}
+
+static int compare_lines(const void *a, const void *b) {
+    return strcmp(a, b);
+}
+
+static char *read_file(const char *path) {
+    FILE *f = fopen(path, "rb");
+    cr_assert(f, "%s", path);
+    char *text = calloc(1, MAX_LINES * MAX_LINE);
+    cr_assert_lt(fread(text, 1, MAX_LINES * MAX_LINE - 1, f), MAX_LINES * MAX_LINE - 1);
+    fclose(f);
+    return text;
+}
+
+struct structure {
+    char family[32], layout[8];
+};
+
+ParameterizedTestParameters(structure, tensors) {
+    static struct structure cases[] = {
+#define MOE_FAMILY(id) {#id, ""}, {#id, "-fused"}, {#id, "-mlx"},
+#include "models/families.def"
+#undef MOE_FAMILY
+    };
+    return cr_make_param_array(struct structure, cases, sizeof cases / sizeof *cases);
+}
+
+ParameterizedTest(struct structure *c, structure, tensors) {
+    char path[1024];
+    moe_error err;
+    struct moe_json doc;
+    struct moe_spec spec;
+    struct moe_weights weights;
+    struct recorder *r = calloc(1, sizeof *r);
+    r->layout = c->layout;
+    r->zeros = calloc(1 << 16, sizeof *r->zeros);
+    snprintf(path, sizeof path, MOE_FIXTURES "/structure/%s.json", c->family);
+    cr_assert_eq(moe_json_open(&doc, path, 1 << 20, &err), MOE_OK, "%s", err.message);
+    cr_assert_eq(moe_spec_resolve(&spec, moe_json_root(&doc), &err), MOE_OK, "%s", err.message);
+    const struct moe_source source = {r, has, get};
+    cr_assert_eq(moe_weights_bind(&weights, &spec, &source, NULL, &err), MOE_OK, "%s", err.message);
+
+    qsort(r->lines, r->n_lines, MAX_LINE, compare_lines);
+    char *got = calloc(MAX_LINES, MAX_LINE), *end = got;
+    for (size_t i = 0; i < r->n_lines; i++) end = stpcpy(end, r->lines[i]);
+    snprintf(path, sizeof path, MOE_FIXTURES "/structure/%s%s.txt", c->family, c->layout);
+    char *expected = read_file(path);
+    cr_expect_str_eq(got, expected, "%s", path);
+
+    free(expected);
+    free(got);
+    moe_weights_free(&weights);
+    moe_spec_free(&spec);
+    moe_json_close(&doc);
+    free(r->zeros);
+    free(r);
+}
