@@ -1,0 +1,155 @@
+#ifndef MOE_KERNELS_AVX2_VEC_H
+#define MOE_KERNELS_AVX2_VEC_H
+/* The vector of kernels/simd/: 8 floats. Loads and stores want no alignment. */
+
+#include <immintrin.h>
+
+#include "kernels/kernels.h"
+
+#define MOE_NAME(op) moe_##op##_avx2
+#include "kernels/simd/declare.h"
+
+typedef __m256 vec;
+typedef __m256 mask;
+
+enum {
+    VEC = 8,
+    /* gemm: of 16 registers 12 are sums */
+    TILE_ROWS = 2,
+    TILE_COLS = 3,
+    DOT_COLS = 3,
+    DOT_UNITS = 2,
+    /* attention: eight sums, two vectors of keys or values, a query or weight */
+    QUERIES = 4,
+    KEY_VECS = 2,
+    VALUE_VECS = 2,
+    PROBE_CHAINS = 12,
+};
+
+static inline vec v_set1(float x) {
+    return _mm256_set1_ps(x);
+}
+
+static inline vec v_load(const void *p) {
+    return _mm256_loadu_ps(p);
+}
+
+static inline void v_store(void *p, vec v) {
+    _mm256_storeu_ps(p, v);
+}
+
+/* Lanes [0, n), n <= VEC: a window on eight ones and eight zeros. */
+static inline mask v_first(size_t n) {
+    static const int window[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i_u *)(window + 8 - n)));
+}
+
+/* Lanes [first, last), each 0..VEC. */
+static inline mask v_between(size_t first, size_t last) {
+    return _mm256_andnot_ps(v_first(first), v_first(last));
+}
+
+/* The first n <= VEC: the others are 0, or stay. */
+static inline vec v_load_n(const void *p, size_t n) {
+    return _mm256_maskload_ps(p, _mm256_castps_si256(v_first(n)));
+}
+
+static inline void v_store_n(void *p, vec v, size_t n) {
+    _mm256_maskstore_ps(p, _mm256_castps_si256(v_first(n)), v);
+}
+
+static inline vec v_add(vec a, vec b) {
+    return _mm256_add_ps(a, b);
+}
+
+static inline vec v_sub(vec a, vec b) {
+    return _mm256_sub_ps(a, b);
+}
+
+static inline vec v_mul(vec a, vec b) {
+    return _mm256_mul_ps(a, b);
+}
+
+static inline vec v_div(vec a, vec b) {
+    return _mm256_div_ps(a, b);
+}
+
+static inline vec v_fma(vec a, vec b, vec c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+static inline vec v_xor(vec a, vec b) {
+    return _mm256_xor_ps(a, b);
+}
+
+static inline vec v_neg(vec a) {
+    return v_xor(a, v_set1(-0.0f));
+}
+
+/* a < b ? a : b, and a > b ? a : b: of a NaN, b. */
+static inline vec v_min(vec a, vec b) {
+    return _mm256_min_ps(a, b);
+}
+
+static inline vec v_max(vec a, vec b) {
+    return _mm256_max_ps(a, b);
+}
+
+static inline mask v_gt(vec a, vec b) {
+    return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
+}
+
+static inline vec v_select(mask m, vec yes, vec no) {
+    return _mm256_blendv_ps(no, yes, m);
+}
+
+/* p * 2^n, t = n + 1.5 * 2^23: the two factors of exp.h, whose biased exponents add up to n + 254. */
+static inline vec v_times_2_to(vec p, vec n, vec t) {
+    (void)n;
+    const __m256i both = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(0x4b400000 - 254));
+    const __m256i half = _mm256_srli_epi32(both, 1);
+    const vec low = _mm256_castsi256_ps(_mm256_slli_epi32(half, 23));
+    const vec high = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_sub_epi32(both, half), 23));
+    return _mm256_mul_ps(_mm256_mul_ps(p, low), high);
+}
+
+/* The tree's end: + 4, + 2, + 1. */
+static inline float v_tree(vec v) {
+    const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+/* sums[i] = v_tree of the i-th. */
+static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
+    const vec ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    const vec cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+    const vec s2 = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    const vec s1 = _mm256_add_ps(s2, _mm256_movehdup_ps(s2)); /* a . c . | b . d . */
+    const __m128 ac = _mm256_castps256_ps128(s1), bd = _mm256_extractf128_ps(s1, 1);
+    _mm_storeu_ps(sums, _mm_shuffle_ps(_mm_unpacklo_ps(ac, bd), _mm_unpackhi_ps(ac, bd), 0x44));
+}
+
+/* 8 words of two bfloat16: the even elements, the odd ones. */
+static inline void v_bf16_pairs(const void *p, vec *even, vec *odd) {
+    const __m256i words = _mm256_loadu_si256(p);
+    *even = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+    *odd = _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000)));
+}
+
+static inline vec v_from_bf16(const void *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+
+static inline vec v_from_f16(const void *p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(p));
+}
+
+/* The even elements of a, then b; the odd ones. */
+static inline void v_unzip(vec a, vec b, vec *even, vec *odd) {
+    const vec low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);
+    *even = _mm256_shuffle_ps(low, high, 0x88); /* within each half: two of low, two of high */
+    *odd = _mm256_shuffle_ps(low, high, 0xdd);
+}
+
+#endif

@@ -1,0 +1,158 @@
+#ifndef MOE_KERNELS_NEON_VEC_H
+#define MOE_KERNELS_NEON_VEC_H
+/* The vector of kernels/simd/: 4 floats. Loads and stores want no alignment. */
+
+#include <arm_neon.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define MOE_NAME(op) moe_##op##_neon
+#include "kernels/simd/declare.h"
+
+typedef float32x4_t vec;
+typedef uint32x4_t mask;
+
+enum {
+    VEC = 4,
+    /* gemm: of 32 registers 24 are sums */
+    TILE_ROWS = 2,
+    TILE_COLS = 6,
+    DOT_COLS = 3,
+    DOT_UNITS = 4,
+    /* attention: 16 sums, four vectors of keys or values, a query or weight */
+    QUERIES = 4,
+    KEY_VECS = 4,
+    VALUE_VECS = 4,
+    PROBE_CHAINS = 24,
+};
+
+static inline vec v_set1(float x) {
+    return vdupq_n_f32(x);
+}
+
+/* Through bytes: a float's alignment is not promised. */
+static inline vec v_load(const void *p) {
+    return vreinterpretq_f32_u8(vld1q_u8(p));
+}
+
+static inline void v_store(void *p, vec v) {
+    vst1q_u8(p, vreinterpretq_u8_f32(v));
+}
+
+/* Lanes [0, n), n <= VEC. */
+static inline mask v_first(size_t n) {
+    static const uint32_t lane[4] = {0, 1, 2, 3};
+    return vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
+}
+
+/* Lanes [first, last), each 0..VEC. */
+static inline mask v_between(size_t first, size_t last) {
+    return vbicq_u32(v_first(last), v_first(first));
+}
+
+/* The first n <= VEC: the others are 0, or stay. */
+static inline vec v_load_n(const void *p, size_t n) {
+    float room[4] = {0};
+    memcpy(room, p, n * sizeof *room);
+    return vld1q_f32(room);
+}
+
+static inline void v_store_n(void *p, vec v, size_t n) {
+    float room[4];
+    vst1q_f32(room, v);
+    memcpy(p, room, n * sizeof *room);
+}
+
+static inline vec v_add(vec a, vec b) {
+    return vaddq_f32(a, b);
+}
+
+static inline vec v_sub(vec a, vec b) {
+    return vsubq_f32(a, b);
+}
+
+static inline vec v_mul(vec a, vec b) {
+    return vmulq_f32(a, b);
+}
+
+static inline vec v_div(vec a, vec b) {
+    return vdivq_f32(a, b);
+}
+
+static inline vec v_fma(vec a, vec b, vec c) {
+    return vfmaq_f32(c, a, b);
+}
+
+static inline vec v_xor(vec a, vec b) {
+    return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+static inline vec v_neg(vec a) {
+    return v_xor(a, v_set1(-0.0f));
+}
+
+static inline mask v_gt(vec a, vec b) {
+    return vcgtq_f32(a, b);
+}
+
+static inline vec v_select(mask m, vec yes, vec no) {
+    return vbslq_f32(m, yes, no);
+}
+
+/* a < b ? a : b, and a > b ? a : b: of a NaN, b (the instructions of that name differ there). */
+static inline vec v_min(vec a, vec b) {
+    return v_select(v_gt(b, a), a, b);
+}
+
+static inline vec v_max(vec a, vec b) {
+    return v_select(v_gt(a, b), a, b);
+}
+
+/* p * 2^n, t = n + 1.5 * 2^23: the two factors of exp.h, whose biased exponents add up to n + 254. */
+static inline vec v_times_2_to(vec p, vec n, vec t) {
+    (void)n;
+    const uint32x4_t both = vsubq_u32(vreinterpretq_u32_f32(t), vdupq_n_u32(0x4b400000 - 254));
+    const uint32x4_t half = vshrq_n_u32(both, 1);
+    const vec low = vreinterpretq_f32_u32(vshlq_n_u32(half, 23));
+    const vec high = vreinterpretq_f32_u32(vshlq_n_u32(vsubq_u32(both, half), 23));
+    return vmulq_f32(vmulq_f32(p, low), high);
+}
+
+/* The tree's end: + 2, + 1. */
+static inline float v_tree(vec v) {
+    const float32x2_t s2 = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+    return vget_lane_f32(s2, 0) + vget_lane_f32(s2, 1);
+}
+
+/* sums[i] = v_tree of the i-th. */
+static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
+    const vec ab = vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)),
+                             vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
+    const vec cd = vaddq_f32(vcombine_f32(vget_low_f32(c), vget_low_f32(d)),
+                             vcombine_f32(vget_high_f32(c), vget_high_f32(d)));
+    vst1q_f32(sums, vpaddq_f32(ab, cd));
+}
+
+/* 4 words of two bfloat16: the even elements, the odd ones. */
+static inline void v_bf16_pairs(const void *p, vec *even, vec *odd) {
+    const uint32x4_t words = vreinterpretq_u32_u8(vld1q_u8(p));
+    *even = vreinterpretq_f32_u32(vshlq_n_u32(words, 16));
+    *odd = vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000)));
+}
+
+static inline vec v_from_bf16(const void *p) {
+    return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+}
+
+static inline vec v_from_f16(const void *p) {
+    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
+}
+
+/* The even elements of a, then b; the odd ones. */
+static inline void v_unzip(vec a, vec b, vec *even, vec *odd) {
+    *even = vuzp1q_f32(a, b);
+    *odd = vuzp2q_f32(a, b);
+}
+
+#endif

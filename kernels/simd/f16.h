@@ -1,0 +1,23 @@
+/* IEEE half precision, widened by the instruction for it (exact, subnormals too). */
+enum { WEIGHT_BYTES = 2 };
+
+MOE_INLINE void load_unit(const unsigned char *block, size_t u, vec *low, vec *high) {
+    *low = v_from_f16(block + u * VEC * WEIGHT_BYTES);
+    *high = v_from_f16(block + (MOE_LANES / 2 + u * VEC) * WEIGHT_BYTES);
+}
+
+#include "kernels/simd/gemm.h"
+
+void MOE_NAME(gemm_f16)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
+                        size_t first, size_t n_cols) {
+    gemm(y, ld_y, x, w, first, n_cols);
+}
+
+void MOE_NAME(widen_f16)(float *y, const struct moe_matrix *w, size_t r) {
+    const unsigned char *row = moe_matrix_row(w, r);
+    unsigned char room[VEC * WEIGHT_BYTES] = {0};
+    size_t i = 0;
+    for (; i + VEC <= w->cols; i += VEC) v_store(y + i, v_from_f16(row + i * WEIGHT_BYTES));
+    memcpy(room, row + i * WEIGHT_BYTES, (w->cols - i) * WEIGHT_BYTES);
+    v_store_n(y + i, v_from_f16(room), w->cols - i);
+}

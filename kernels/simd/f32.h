@@ -1,0 +1,13 @@
+enum { WEIGHT_BYTES = 4 };
+
+MOE_INLINE void load_unit(const unsigned char *block, size_t u, vec *low, vec *high) {
+    *low = v_load(block + u * sizeof(vec));
+    *high = v_load(block + MOE_LANES / 2 * WEIGHT_BYTES + u * sizeof(vec));
+}
+
+#include "kernels/simd/gemm.h"
+
+void MOE_NAME(gemm_f32)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
+                        size_t first, size_t n_cols) {
+    gemm(y, ld_y, x, w, first, n_cols);
+}

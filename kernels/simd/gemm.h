@@ -1,0 +1,133 @@
+/* GEMM of one format. The file that includes it says what a weight takes (enum { WEIGHT_BYTES }) and how a
+ * unit of a block is widened: load_unit(block, u, &low, &high): lanes [u * VEC, (u + 1) * VEC), and those 16
+ * further on, so that the tree's first step, lane l + lane l + 16, adds the two sums of a unit. A narrow
+ * instruction set takes the units of a tile one after the other, going over its rows once for each: so the
+ * tile has as many rows and columns as two sums per product leave room for. A single row takes DOT_UNITS
+ * units at once, for then the weights come from memory and should pass but once. */
+#include <string.h>
+
+enum {
+    UNITS = MOE_LANES / 2 / VEC,
+    BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
+    TILE_MAX = TILE_ROWS * TILE_COLS,
+    ROWS_AT_ONCE = 64 /* of x, 512 KiB at k = 2048: they stay in the second level cache */
+};
+
+/* Sums of a tile: [unit][product][low, high]. */
+typedef vec tile_sums[TILE_MAX][2];
+
+/* Adds one block: x[r] and w[c] point to it; the n_units units from u on. */
+MOE_INLINE void add_block(tile_sums *sum, const float *const *x, const unsigned char *const *w, size_t x_at,
+                          size_t w_at, const size_t rows, const size_t cols, size_t u, const size_t n_units) {
+    MOE_UNROLL
+    for (size_t s = 0; s < n_units; s++) {
+        vec xs[TILE_ROWS][2];
+        MOE_UNROLL
+        for (size_t r = 0; r < rows; r++) {
+            xs[r][0] = v_load(x[r] + x_at + (u + s) * VEC);
+            xs[r][1] = v_load(x[r] + x_at + MOE_LANES / 2 + (u + s) * VEC);
+        }
+        MOE_UNROLL
+        for (size_t c = 0; c < cols; c++) {
+            vec low, high;
+            load_unit(w[c] + w_at, u + s, &low, &high);
+            MOE_UNROLL
+            for (size_t r = 0; r < rows; r++) {
+                vec *to = sum[s][r * cols + c];
+                to[0] = v_fma(low, xs[r][0], to[0]);
+                to[1] = v_fma(high, xs[r][1], to[1]);
+            }
+        }
+    }
+}
+
+/* out [rows * cols] = rows of x times rows of w. tail: the last block of each w, padded with zeros. */
+MOE_INLINE void tile(float *out, const float *const *x, const unsigned char *const *w,
+                     const unsigned char *const *tail, size_t k, const size_t rows, const size_t cols,
+                     const size_t n_units) {
+    vec unit[UNITS][TILE_MAX];
+    const size_t n = rows * cols;
+    for (size_t u = 0; u < UNITS; u += n_units) {
+        tile_sums sum[UNITS];
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t i = 0; i < n; i++) sum[s][i][0] = sum[s][i][1] = v_set1(0);
+        }
+        for (size_t b = 0; b < k / MOE_LANES; b++)
+            add_block(sum, x, w, b * MOE_LANES, b * BLOCK_BYTES, rows, cols, u, n_units);
+        if (k % MOE_LANES) add_block(sum, x, tail, k / MOE_LANES * MOE_LANES, 0, rows, cols, u, n_units);
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t i = 0; i < n; i++) unit[u + s][i] = v_add(sum[s][i][0], sum[s][i][1]);
+        }
+    }
+    MOE_UNROLL
+    for (size_t h = UNITS / 2; h >= 1; h /= 2) {
+        MOE_UNROLL
+        for (size_t u = 0; u < h; u++) {
+            MOE_UNROLL
+            for (size_t i = 0; i < n; i++) unit[u][i] = v_add(unit[u][i], unit[u + h][i]);
+        }
+    }
+    size_t i = 0;
+    MOE_UNROLL
+    for (; i + 4 <= n; i += 4) v_tree4(out + i, unit[0][i], unit[0][i + 1], unit[0][i + 2], unit[0][i + 3]);
+    MOE_UNROLL
+    for (; i < n; i++) out[i] = v_tree(unit[0][i]);
+}
+
+/* What the tiles of a call share. */
+struct product {
+    float *y;
+    size_t ld_y;
+    const struct moe_rows *x;
+    const struct moe_matrix *w;
+};
+
+/* One tile, from row i and column c on, into y. */
+MOE_INLINE void put_tile(const struct product *p, size_t i, size_t c, const unsigned char *const *tail,
+                         const size_t rows, const size_t cols, const size_t n_units) {
+    const float *x[TILE_ROWS];
+    const unsigned char *w[TILE_COLS];
+    float out[TILE_MAX];
+    MOE_UNROLL
+    for (size_t r = 0; r < rows; r++)
+        x[r] = p->x->data + (p->x->index ? p->x->index[i + r] : i + r) * p->x->ld;
+    MOE_UNROLL
+    for (size_t j = 0; j < cols; j++) w[j] = moe_matrix_row(p->w, c + j);
+    tile(out, x, w, tail, p->w->cols, rows, cols, n_units);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(p->y + (i + r) * p->ld_y + c, out + r * cols, cols * sizeof *out);
+}
+
+/* `cols` columns from c on for rows [from, to). */
+MOE_INLINE void columns(const struct product *p, size_t from, size_t to, size_t c, const size_t cols,
+                        const size_t dot_cols) {
+    unsigned char room[TILE_COLS][BLOCK_BYTES];
+    const unsigned char *tail[TILE_COLS];
+    const size_t whole = p->w->cols / MOE_LANES * BLOCK_BYTES, left = p->w->cols % MOE_LANES * WEIGHT_BYTES;
+    for (size_t j = 0; j < cols; j++) {
+        tail[j] = room[j];
+        if (left == 0) continue;
+        memset(room[j], 0, BLOCK_BYTES);
+        memcpy(room[j], moe_matrix_row(p->w, c + j) + whole, left);
+    }
+    size_t i = from;
+    for (; i + TILE_ROWS <= to; i += TILE_ROWS) put_tile(p, i, c, tail, TILE_ROWS, cols, 1);
+    for (; i < to; i++)
+        for (size_t j = 0; j < cols; j += dot_cols) put_tile(p, i, c + j, tail + j, 1, dot_cols, DOT_UNITS);
+}
+
+MOE_INLINE void gemm(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
+                     size_t first, size_t n_cols) {
+    const struct product p = {y, ld_y, x, w};
+    const size_t end = first + n_cols;
+    for (size_t from = 0; from < x->n; from += ROWS_AT_ONCE) {
+        const size_t to = x->n - from < ROWS_AT_ONCE ? x->n : from + ROWS_AT_ONCE;
+        size_t c = first;
+        for (; c + TILE_COLS <= end; c += TILE_COLS) columns(&p, from, to, c, TILE_COLS, DOT_COLS);
+        for (; c < end; c++) columns(&p, from, to, c, 1, 1);
+    }
+}
