@@ -14,7 +14,8 @@ need() {
 }
 has() { command -v "$1"; }
 library() { has pkg-config && pkg-config --exists "$1"; }
-compiles() { echo "#include <$2>" | "$1" -E -; }
+# compiles HEADER COMPILER [option...]
+compiles() { echo "#include <$1>" | "${@:2}" -E -; }
 cmake_is_recent() {
     has cmake && printf '3.21\n%s\n' "$(cmake --version | sed -n '1s/.* //p')" | sort -C -V
 }
@@ -27,7 +28,7 @@ clang_runtime() {
 
 look_for_build() {
     need gcc has gcc
-    need libc6-dev compiles gcc stdio.h
+    need libc6-dev compiles stdio.h gcc
     need cmake cmake_is_recent
     need ninja-build has ninja
     need pkg-config has pkg-config
@@ -45,8 +46,8 @@ look_for_test() {
     need libcriterion-dev library criterion
     need clang has clang
     need clang-tidy has clang-tidy
-    need libomp-dev clang_has libomp.so
-    need "$(clang_runtime)" clang_has libclang_rt.fuzzer-x86_64.a
+    need libomp-dev compiles omp.h clang -fopenmp
+    need "$(clang_runtime)" clang_has "libclang_rt.tsan-$(uname -m).a"
     need shellcheck has shellcheck
     if [[ $(uname -m) == x86_64 ]]; then
         need gcc-aarch64-linux-gnu has aarch64-linux-gnu-gcc
@@ -112,4 +113,4 @@ test)
     exit 2
     ;;
 esac
-cmake_is_recent || fail "cmake $(cmake --version | sed -n '1s/.* //p') is too old: 3.21 is needed"
+cmake_is_recent >/dev/null || fail "cmake $(cmake --version | sed -n '1s/.* //p') is too old: 3.21 is needed"
