@@ -31,7 +31,6 @@ typedef enum moe_status {
     MOE_E_ARGUMENT,    /* the caller's values are outside what the function states */
     MOE_E_MEMORY,      /* not enough memory, or more than this machine has */
     MOE_E_NUMERIC,     /* NaN or infinity where a number is needed */
-    MOE_E_CANCELLED,   /* the caller's own wish (moe_session_options.cancelled) */
 } moe_status;
 
 enum { MOE_ERROR_SIZE = 512 };
@@ -65,6 +64,10 @@ typedef struct moe_model_info {
     const char *storage; /* storage format of the expert weights: "BF16", ... */
     size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
     size_t max_positions; /* max_position_embeddings: what the model was made for; no limit of the engine */
+    /* 0, or (dynamic RoPE): once a sequence is longer, a position is rotated by the length that the sequence
+     * has at the end of its eval. So a prompt that is longer is to be one eval, and what follows one eval
+     * each. */
+    size_t one_eval_after;
     uint64_t n_parameters, weight_bytes;
     size_t n_eos;
     const int64_t *eos; /* [n_eos] of generation_config.json, else config.json */
@@ -106,9 +109,6 @@ typedef struct moe_session_options {
     size_t n_threads;   /* 0: the physical cores that the affinity mask of the process allows */
     void (*tap)(void *context, const moe_tap *tap); /* NULL: none */
     void *tap_context;
-    /* asked before each pass of max_rows rows; true ends the eval there with MOE_E_CANCELLED; NULL: never */
-    bool (*cancelled)(void *context);
-    void *cancelled_context;
 } moe_session_options;
 
 /* One row of a batch: a token at a position of a sequence. */
@@ -122,10 +122,9 @@ typedef struct moe_row {
 /* What one session has done since it was opened or last reset. Bytes are those the kernels really read. */
 typedef struct moe_counters {
     uint64_t n_rows, n_passes;
-    uint64_t
-        weight_bytes; /* weights, each matrix once per pass and each expert once per pass it is routed in */
-    uint64_t cache_bytes; /* keys and values */
-    uint64_t flops;       /* 2 per multiply-add of weights, keys and values */
+    uint64_t weight_bytes; /* each matrix once per pass, each expert once per pass that it is routed in */
+    uint64_t cache_bytes;  /* keys and values */
+    uint64_t flops;        /* 2 per multiply-add of weights, keys and values */
 } moe_counters;
 
 /* Bytes a session with these options would take, without taking them. */
@@ -139,9 +138,15 @@ MOE_API void moe_session_close(moe_session *session); /* NULL is fine */
 /* Computes `rows` [n_rows] in order and extends their sequences. The rows of one sequence come at ascending
  * consecutive positions, the first at or before the sequence's length: what lies at or after it is forgotten,
  * so that position 0 begins anew. Allocates nothing. The same request gives the same bits whatever else is in
- * the batch, however it is cut into calls, and for any number of threads (native GEMM). MOE_E_ARGUMENT leaves
- * the session as it was. */
+ * the batch, however it is cut into calls (but see moe_session_expect), and for any number of threads (native
+ * GEMM). MOE_E_ARGUMENT leaves the session as it was. */
 MOE_API moe_status moe_session_eval(moe_session *session, const moe_row *rows, size_t n_rows, moe_error *err);
+
+/* Says that a prompt of `length` positions is about to be fed to a sequence in several calls. It matters to
+ * RoPE of type dynamic alone, past max_position_embeddings: keys are rotated for the length that the sequence
+ * has at the end of the call (as in a forward of transformers), or for the expected one until it is reached.
+ */
+MOE_API void moe_session_expect(moe_session *session, size_t sequence, size_t length);
 
 /* Logits [vocab_size] of the i-th row of the last eval that asked for them; borrowed until the next eval. */
 MOE_API const float *moe_session_logits(const moe_session *session, size_t i);
