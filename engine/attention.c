@@ -48,8 +48,9 @@ void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s,
     const struct moe_rope_spec *rope = &s->model->spec.rope;
     const moe_row *r = &s->batch.rows[row];
     float *inv_freq = s->attention.inv_freq + worker->rank * rope->n_pairs;
-    size_t at = row * rope->n_pairs;
-    moe_rope_frequencies(inv_freq, rope, s->next_position[r->sequence]);
+    size_t at = row * rope->n_pairs, length = s->next_position[r->sequence];
+    if (s->expected[r->sequence] > length) length = s->expected[r->sequence];
+    moe_rope_frequencies(inv_freq, rope, length);
     s->gemm.kernels->rope_angles(s->attention.cosine + at, s->attention.sine + at, inv_freq, rope->n_pairs,
                                  r->position, rope->attention);
 }

@@ -43,6 +43,7 @@ static void lay_out(struct moe_session *s) {
     moe_experts_take(&s->experts, a, spec, layouts, o->max_rows, o->n_threads);
     s->logits = moe_arena_take(a, o->max_logits, spec->vocab_size * sizeof(float));
     s->next_position = moe_arena_take(a, o->n_sequences, sizeof *s->next_position);
+    s->expected = moe_arena_take(a, o->n_sequences, sizeof *s->expected);
     if (o->tap) {
         size_t widest = hidden > spec->n_experts ? hidden : spec->n_experts;
         s->tapped = moe_arena_take(a, o->max_rows, widest * sizeof(float));
@@ -169,6 +170,7 @@ static void run_pass(struct moe_session *s, const moe_row *rows, size_t n_rows) 
         size_t *written = &s->cache.written[rows[r].sequence], end = rows[r].position + (size_t)1;
         s->cache.length[rows[r].sequence] = end;
         if (end == 1 || end > *written) *written = end;
+        if (end >= s->expected[rows[r].sequence]) s->expected[rows[r].sequence] = 0;
     }
 }
 
@@ -177,12 +179,14 @@ moe_status moe_session_eval(moe_session *s, const moe_row *rows, size_t n_rows, 
     MOE_TRY(check_files(s, err));
     s->n_logits = 0;
     for (size_t at = 0; at < n_rows; at += s->options.max_rows) {
-        if (s->options.cancelled && s->options.cancelled(s->options.cancelled_context))
-            return MOE_FAIL(err, MOE_E_CANCELLED, "cancelled after %zu of %zu rows", at, n_rows);
         size_t left = n_rows - at;
         run_pass(s, rows + at, left < s->options.max_rows ? left : s->options.max_rows);
     }
     return check_files(s, err);
+}
+
+void moe_session_expect(moe_session *s, size_t sequence, size_t length) {
+    s->expected[sequence] = length;
 }
 
 const float *moe_session_logits(const moe_session *s, size_t i) {

@@ -28,6 +28,7 @@ struct moe_session {
     float *logits;         /* [max_logits, vocab] */
     size_t n_logits;       /* rows of it that the eval has filled so far */
     size_t *next_position; /* [n_sequences]: the length each sequence has when the eval ends */
+    size_t *expected;      /* [n_sequences]: moe_session_expect; 0: nothing */
     float *tapped;         /* [max_rows, widest tap], only with a tap */
 };
 

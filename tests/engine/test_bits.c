@@ -104,6 +104,24 @@ Test(bits, a_kept_prefix_gives_the_same_bits) {
     moe_model_close(model);
 }
 
+/* Past its length, dynamic RoPE depends on the length of the prompt: it must be said if the prompt is cut. */
+Test(bits, an_expected_prompt_may_be_cut) {
+    struct request r = {0};
+    moe_model *model = requests_open_model("qwen3_moe-rope-dynamic", NULL);
+    size_t vocab = moe_model_get_info(model)->vocab_size, n = 100;
+    for (size_t i = 0; i < n; i++) r.tokens[i] = (uint32_t)(i * i % vocab);
+    const moe_session_options options = {.context = CONTEXT, .n_threads = 2};
+    moe_session *session = requests_open_session(model, &options);
+    uint64_t whole = eval_range(session, &r, 0, n, vocab);
+    moe_session_expect(session, 0, n);
+    for (size_t at = 0; at < 90; at += 15) eval_range(session, &r, at, at + 15, vocab);
+    cr_expect_eq(eval_range(session, &r, 90, n, vocab), whole);
+    for (size_t at = 0; at < 90; at += 15) eval_range(session, &r, at, at + 15, vocab);
+    cr_expect_neq(eval_range(session, &r, 90, n, vocab), whole, "the expectation outlived its prompt");
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
 Test(bits, a_ring_says_what_it_forgot) {
     moe_error err;
     moe_model *model = requests_open_model("mixtral-window", NULL);

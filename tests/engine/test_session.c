@@ -115,27 +115,6 @@ Test(session, states_its_memory_and_refuses_what_does_not_fit) {
     moe_model_close(model);
 }
 
-static bool cancel_second(void *context) {
-    return ++*(size_t *)context == 2;
-}
-
-Test(session, an_eval_can_be_cancelled_between_passes) {
-    moe_model *model = requests_open_model("qwen3_moe-default", NULL);
-    size_t asked = 0;
-    moe_row rows[40] = {{0}};
-    for (uint32_t i = 0; i < 40; i++) rows[i].position = i;
-    const moe_session_options options = {.context = 64,
-                                         .max_rows = 10,
-                                         .n_threads = 1,
-                                         .cancelled = cancel_second,
-                                         .cancelled_context = &asked};
-    moe_session *session = requests_open_session(model, &options);
-    cr_expect_eq(moe_session_eval(session, rows, 40, NULL), MOE_E_CANCELLED);
-    cr_expect_eq(moe_session_length(session, 0), 10);
-    moe_session_close(session);
-    moe_model_close(model);
-}
-
 Test(session, counts_the_bytes_it_reads) {
     moe_model *model = requests_open_model("qwen3_moe-default", NULL);
     const moe_session_options options = {.context = 64, .n_threads = 1};
