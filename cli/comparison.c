@@ -156,6 +156,30 @@ static size_t count_rows(const struct comparison *c) {
     return fed;
 }
 
+/* The prompt, then the rest: with dynamic RoPE positions depend on how long the prompt was, so that both are
+ * fed as generating feeds them, the rest one by one. */
+static void compare_all(struct comparison *c, moe_session *session, moe_row *rows, size_t batch) {
+    moe_error err = {{0}};
+    size_t n_prompt = c->reference->n_prompt;
+    moe_session_expect(session, 0, n_prompt);
+    while (c->rows_done < c->n_rows) {
+        size_t left = c->rows_done < n_prompt ? n_prompt - c->rows_done : 1, n = left < batch ? left : batch;
+        for (size_t i = 0; i < n; i++)
+            rows[i] = (moe_row){.position = (uint32_t)(c->rows_done + i),
+                                .token = c->reference->ids[c->rows_done + i],
+                                .logits = true};
+        if (moe_session_eval(session, rows, n, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
+        for (size_t i = 0; i < n; i++) {
+            const float *logits = moe_session_logits(session, i);
+            const struct reference_tensor *theirs = &c->reference->logits;
+            if (theirs->data) compare_row(&c->logits, theirs, c->rows_done + i, logits);
+            compare_token(c, c->rows_done + i, logits);
+        }
+        c->rows_done += n;
+    }
+    if (c->n_equal == c->n_tokens) c->first_token = c->n_tokens;
+}
+
 void comparison_run(struct comparison *c, const moe_model *model, const struct reference *reference,
                     size_t batch, size_t *n_threads) {
     *c = (struct comparison){
@@ -169,28 +193,14 @@ void comparison_run(struct comparison *c, const moe_model *model, const struct r
     moe_error err = {{0}};
     moe_session_options options = {.n_sequences = 1,
                                    .context = c->n_rows,
-                                   .max_rows = batch,
+                                   .max_rows = batch, /* an eval is one pass: a tap's rows are the eval's */
                                    .max_logits = batch,
                                    .n_threads = *n_threads,
                                    .tap = on_tap,
                                    .tap_context = c};
     if (moe_session_open(&session, model, &options, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
     *n_threads = moe_session_threads(session);
-    while (c->rows_done < c->n_rows) {
-        size_t left = c->n_rows - c->rows_done, n = left < batch ? left : batch;
-        for (size_t i = 0; i < n; i++)
-            rows[i] = (moe_row){.position = (uint32_t)(c->rows_done + i),
-                                .token = reference->ids[c->rows_done + i],
-                                .logits = true};
-        if (moe_session_eval(session, rows, n, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
-        for (size_t i = 0; i < n; i++) {
-            const float *logits = moe_session_logits(session, i);
-            if (reference->logits.data) compare_row(&c->logits, &reference->logits, c->rows_done + i, logits);
-            compare_token(c, c->rows_done + i, logits);
-        }
-        c->rows_done += n;
-    }
-    if (c->n_equal == c->n_tokens) c->first_token = c->n_tokens;
+    compare_all(c, session, rows, batch);
     moe_session_close(session);
     free(rows);
 }

@@ -140,8 +140,8 @@ static void open_model(struct run *r) {
 static void open_session(struct run *r) {
     const struct run_options *o = r->options;
     moe_error err = {{0}};
-    size_t wanted = o->logits_file && o->batch_size > LOGITS_ROWS ? LOGITS_ROWS : o->batch_size;
-    r->n_rows = wanted < r->n_prompt ? wanted : r->n_prompt;
+    r->n_rows = o->logits_file && o->batch_size > LOGITS_ROWS ? LOGITS_ROWS : o->batch_size;
+    if (r->n_rows > r->n_prompt) r->n_rows = r->n_prompt;
     r->rows = need(r->n_rows, sizeof *r->rows);
     moe_session_options options = {.n_sequences = 1,
                                    .context = r->context,
@@ -335,6 +335,7 @@ static void take(struct run *r, uint32_t id) {
 
 static void generate(struct run *r) {
     r->started = seconds_now();
+    moe_session_expect(r->session, 0, r->n_prompt);
     for (size_t done = 0; done < r->n_prompt && !interrupted();) {
         size_t left = r->n_prompt - done, n = left < r->n_rows ? left : r->n_rows;
         feed(r, done, n);

@@ -105,7 +105,6 @@ static void fill_info(struct moe_model *m) {
     m->info.n_experts = s->n_experts;
     m->info.top_k = s->top_k;
     m->info.max_positions = s->max_positions;
-    m->info.one_eval_after = s->rope.dynamic_after;
     m->info.n_parameters = m->weights.n_parameters;
     m->info.weight_bytes = m->weights.n_bytes;
     m->info.eos = m->eos;

@@ -64,10 +64,6 @@ typedef struct moe_model_info {
     const char *storage; /* storage format of the expert weights: "BF16", ... */
     size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
     size_t max_positions; /* max_position_embeddings: what the model was made for; no limit of the engine */
-    /* 0, or (dynamic RoPE): once a sequence is longer, a position is rotated by the length that the sequence
-     * has at the end of its eval. So a prompt that is longer is to be one eval, and what follows one eval
-     * each. */
-    size_t one_eval_after;
     uint64_t n_parameters, weight_bytes;
     size_t n_eos;
     const int64_t *eos; /* [n_eos] of generation_config.json, else config.json */
