@@ -10,7 +10,16 @@
 moe_status moe_fail(moe_error *err, moe_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#ifndef __clang_analyzer__
 #define MOE_FAIL(err, status, ...) moe_fail((err), (status), __VA_ARGS__)
+#else /* it cannot see into moe_fail, and would follow the path on which failing returns MOE_OK */
+#define MOE_FAIL(err, status, ...)                                                                           \
+    __extension__({                                                                                          \
+        moe_fail((err), (status), __VA_ARGS__);                                                              \
+        __builtin_assume((status) != MOE_OK);                                                                \
+        (status);                                                                                            \
+    })
+#endif
 
 /* Returns at once if `call` failed; where there is something to undo, test the status and `goto fail`. */
 #define MOE_TRY(call)                                                                                        \
