@@ -77,13 +77,20 @@ static moe_status index_tensors(struct moe_checkpoint *ck, moe_error *err) {
 
 /* The index, copied out of its tree, which is large: one shard's header at a time comes on top. */
 struct listing {
-    char *file;    /* of the index */
-    char *strings; /* what the lines point to */
+    char *file; /* of the index */
     size_t n;
-    struct line {
-        const char *tensor, *shard;
-    } * lines; /* [n] */
+    char *strings, *end; /* n times: name of a tensor, NUL, name of its shard, NUL */
 };
+
+/* The shard listed beside a tensor. */
+static const char *shard_of(const char *tensor) {
+    return tensor + strlen(tensor) + 1;
+}
+
+static const char *next_tensor(const char *tensor) {
+    const char *shard = shard_of(tensor);
+    return shard + strlen(shard) + 1;
+}
 
 /* A file of the directory itself: the index of a hostile checkpoint must not reach further. */
 static moe_status read_shard_name(const char **out, struct moe_json_value v, moe_error *err) {
@@ -97,24 +104,20 @@ static moe_status read_shard_name(const char **out, struct moe_json_value v, moe
 static moe_status copy_index(struct listing *l, const struct moe_json *doc, moe_error *err) {
     struct moe_json_value v, map = moe_json_get(moe_json_root(doc), "weight_map");
     struct moe_json_iterator it = {0};
-    const char *key, *shard;
-    size_t n_strings = 0;
-    l->n = moe_json_size(map);
-    if (!moe_json_is_object(map) || l->n == 0)
+    const char *key, *shard = "";
+    size_t n_bytes = 0;
+    if (!moe_json_is_object(map) || moe_json_size(map) == 0)
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: expected an object that names files", doc->file);
-    while (moe_json_next(&it, map, &key, &v)) {
+    for (; moe_json_next(&it, map, &key, &v); l->n++) {
         MOE_TRY(read_shard_name(&shard, v, err));
-        n_strings += strlen(key) + strlen(shard) + 2;
+        n_bytes += strlen(key) + strlen(shard) + 2;
     }
-    l->strings = malloc(n_strings);
-    l->lines = calloc(l->n, sizeof *l->lines);
-    if (!l->strings || !l->lines) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", doc->file);
-    char *end = l->strings;
+    l->end = l->strings = malloc(n_bytes);
+    if (!l->strings) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", doc->file);
     it = (struct moe_json_iterator){0};
-    for (struct line *line = l->lines; moe_json_next(&it, map, &key, &v); line++) {
-        moe_json_string(&shard, v, NULL);
-        *line = (struct line){.tensor = end, .shard = end + strlen(key) + 1};
-        end = stpcpy(stpcpy(end, key) + 1, shard) + 1;
+    while (moe_json_next(&it, map, &key, &v)) {
+        moe_json_string(&shard, v, NULL); /* it is one: it was read above */
+        l->end = stpcpy(stpcpy(l->end, key) + 1, shard) + 1;
     }
     return MOE_OK;
 }
@@ -132,10 +135,11 @@ static moe_status read_index(struct listing *l, const char *dir, moe_error *err)
 static moe_status open_listed(struct moe_checkpoint *ck, const struct listing *l, moe_error *err) {
     const char **files = calloc(l->n, sizeof *files);
     if (!files) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", l->file);
-    for (size_t i = 0; i < l->n; i++) files[i] = l->lines[i].shard;
+    size_t i = 0, n = 1;
+    for (const char *tensor = l->strings; tensor < l->end; tensor = next_tensor(tensor))
+        files[i++] = shard_of(tensor);
     qsort(files, l->n, sizeof *files, compare_texts);
-    size_t n = 1;
-    for (size_t i = 1; i < l->n; i++)
+    for (i = 1; i < l->n; i++)
         if (strcmp(files[n - 1], files[i]) != 0) files[n++] = files[i];
     moe_status status = open_shards(ck, files, n, err);
     free(files);
@@ -144,11 +148,11 @@ static moe_status open_listed(struct moe_checkpoint *ck, const struct listing *l
 
 /* Every tensor of the index lies where the index says. */
 static moe_status check_index(const struct moe_checkpoint *ck, const struct listing *l, moe_error *err) {
-    for (const struct line *line = l->lines; line < l->lines + l->n; line++) {
-        const struct slot *slot = moe_names_find(&ck->names, line->tensor);
-        if (!slot || strcmp(base_name(slot->shard), line->shard) != 0)
+    for (const char *tensor = l->strings; tensor < l->end; tensor = next_tensor(tensor)) {
+        const struct slot *slot = moe_names_find(&ck->names, tensor);
+        if (!slot || strcmp(base_name(slot->shard), shard_of(tensor)) != 0)
             return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: tensor %.200s is not in %.100s", l->file,
-                            line->tensor, line->shard);
+                            tensor, shard_of(tensor));
     }
     return MOE_OK;
 }
@@ -159,7 +163,6 @@ static moe_status open_index(struct moe_checkpoint *ck, moe_error *err) {
     if (status == MOE_OK) status = open_listed(ck, &l, err);
     if (status == MOE_OK) status = index_tensors(ck, err);
     if (status == MOE_OK) status = check_index(ck, &l, err);
-    free(l.lines);
     free(l.strings);
     free(l.file);
     return status;

@@ -50,10 +50,10 @@ void files_text(const char *name, const char *text) {
 
 void files_safetensors(const char *name, const char *header, size_t n_data) {
     uint64_t n = strlen(header);
-    unsigned char *bytes = malloc(8 + n + n_data);
+    unsigned char *bytes = malloc(8 + n + n_data + 1);
     cr_assert(bytes != NULL);
     memcpy(bytes, &n, 8);
-    memcpy(bytes + 8, header, n);
+    memcpy(bytes + 8, header, n + 1);
     for (size_t i = 0; i < n_data; i++) bytes[8 + n + i] = (unsigned char)i;
     files_write(name, bytes, 8 + n + n_data);
     free(bytes);

@@ -1,6 +1,6 @@
 /* Every call of the loader that can fail, failing. */
 #include <criterion/criterion.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "base/arena.h"
 #include "loader/checkpoint.h"
@@ -74,7 +74,7 @@ static moe_status arena_body(void *context, moe_error *err) {
 static void check(const char *label, faults_body *body, const char *name, moe_status expected,
                   size_t at_least) {
     char path[400];
-    strcpy(path, files_path(name));
+    snprintf(path, sizeof path, "%s", files_path(name));
     size_t n = faults_check(label, body, path, expected);
     cr_expect(n >= at_least, "%s: %zu calls that can fail, expected at least %zu", label, n, at_least);
 }
@@ -99,7 +99,7 @@ Test(loader_faults, checkpoint) {
     files_safetensors("s1", header, 12);
     files_safetensors("s2", "{\"c\":" TENSOR("I8", "0", "2") "}", 2);
     files_text("model.safetensors.index.json", "{\"weight_map\":{\"a\":\"s1\",\"b\":\"s1\",\"c\":\"s2\"}}");
-    check("sharded", checkpoint_body, "", MOE_OK, 90);
+    check("sharded", checkpoint_body, "", MOE_OK, 80);
     files_safetensors("s2", "{\"a\":" TENSOR("I8", "0", "2") "}", 2);
     check("twice", checkpoint_body, "", MOE_E_FORMAT, 80);
     files_safetensors("model.safetensors", header, 12);

@@ -192,7 +192,7 @@ static moe_status open_raw(uint64_t length, const char *rest, size_t n, moe_erro
     unsigned char bytes[64] = {0};
     struct moe_safetensors *st;
     memcpy(bytes, &length, 8);
-    memcpy(bytes + 8, rest, strlen(rest));
+    memcpy(bytes + 8, rest, strnlen(rest, sizeof bytes - 8));
     files_write("t", bytes, n);
     moe_status status = moe_safetensors_open(&st, files_path("t"), err);
     moe_safetensors_close(st);
@@ -280,7 +280,7 @@ Test(safetensors, large_headers_are_quick) {
             sprintf(at, T("model.layers.%zu.mlp.experts.%zu.gate_proj.weight", "BF16", "1,2", "%zu,%zu") ",",
                     i % 61, i / 61, place * 4, place * 4 + 4);
     }
-    strcpy(at - 1, "}");
+    at[-1] = '}';
     clock_t begin = clock();
     struct moe_safetensors *st = open_good(header, 4 * N);
     double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;

@@ -41,7 +41,8 @@ Test(tensors, reads_back_what_was_written) {
                 for (size_t i = 0; i < view.n_bytes / 4; i++) {
                     float f;
                     memcpy(&f, (const char *)view.data + 4 * i, 4);
-                    cr_assert(f == (float)(i / columns[c] * 1000 + i % columns[c]));
+                    size_t value = i / columns[c] * 1000 + i % columns[c];
+                    cr_assert(f == (float)value);
                 }
                 cr_expect(moe_tensors_get(t, 0).data == view.data && !moe_tensors_find(&view, t, "none"));
                 moe_tensors_close(t);
