@@ -35,12 +35,12 @@ struct bench_report {
     size_t n_rows;
 };
 
-/* *report is zeroed but for options, model and model_name. */
-void bench_report_open(struct bench_report *report);
-void bench_report_add(struct bench_report *report, const struct bench_result *result);
-void bench_report_close(struct bench_report *report);
+/* *b is zeroed but for options, model and model_name. */
+void bench_report_open(struct bench_report *b);
+void bench_report_add(struct bench_report *b, const struct bench_result *r);
+void bench_report_close(struct bench_report *b);
 
 /* "pp512", "tg128 x4 @ d1024" */
-void bench_test_name(char *name, size_t size, const struct bench_test *test);
+void bench_test_name(char *name, size_t size, const struct bench_test *t);
 
 #endif
