@@ -93,7 +93,7 @@ static void print_and_exit(bool is_help) {
 static void read_list(struct bench_list *list, const char *option, const char *value, uint64_t min,
                       uint64_t max) {
     free(list->items);
-    list->n = parse_integers(&list->items, STATUS_USAGE, option, value, min, max);
+    list->n = parse_integers(&list->items, option, value, min, max);
 }
 
 static enum bench_format read_format(const char *value) {

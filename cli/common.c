@@ -111,23 +111,28 @@ double parse_real(const char *option, const char *value, double min, double max)
     return x;
 }
 
-size_t parse_integers(uint64_t **out, int status, const char *where, const char *value, uint64_t min,
-                      uint64_t max) {
-    size_t n = 0, room = 0;
+bool scan_integers(uint64_t **out, size_t *n, const char *value, uint64_t min, uint64_t max) {
+    size_t room = 0;
     *out = NULL;
+    *n = 0;
     for (const char *s = value;; s++) {
         uint64_t x;
         s += strspn(s, " ");
-        if (!read_digits(&x, &s) || x < min || x > max)
-            die(status, "%s: item %zu of '%.60s', expected integers from %llu to %llu, separated by commas",
-                where, n + 1, value, (unsigned long long)min, (unsigned long long)max);
-        need_room(out, &room, n + 1, sizeof **out);
-        (*out)[n++] = x;
+        if (!read_digits(&x, &s) || x < min || x > max) return false;
+        need_room(out, &room, *n + 1, sizeof **out);
+        (*out)[(*n)++] = x;
         s += strspn(s, " ");
-        if (*s == '\0') return n;
-        if (*s != ',')
-            die(status, "%s: '%c' after item %zu, expected integers separated by commas", where, *s, n);
+        if (*s == '\0') return true;
+        if (*s != ',') return false;
     }
+}
+
+size_t parse_integers(uint64_t **out, const char *option, const char *value, uint64_t min, uint64_t max) {
+    size_t n;
+    if (!scan_integers(out, &n, value, min, max))
+        die(STATUS_USAGE, "%s: '%.60s', after item %zu: expected integers from %llu to %llu between commas",
+            option, value, n, (unsigned long long)min, (unsigned long long)max);
+    return n;
 }
 
 moe_gemm parse_gemm(const char *option, const char *value) {

@@ -34,10 +34,11 @@ void text_append(struct text *t, const char *data, size_t n);
 /* A number in decimal from min to max and nothing else, or wrong usage naming `option`. */
 uint64_t parse_integer(const char *option, const char *value, uint64_t min, uint64_t max);
 double parse_real(const char *option, const char *value, double min, double max);
-/* Integers separated by commas, at least one: *out [result] belongs to the caller. Anything else ends the
- * program with `status`, naming `where`. */
-size_t parse_integers(uint64_t **out, int status, const char *where, const char *value, uint64_t min,
-                      uint64_t max);
+/* Integers separated by commas, at least one, spaces around them allowed: *out [*n] belongs to the caller.
+ * False: there is something else after the first *n, which *out holds. */
+bool scan_integers(uint64_t **out, size_t *n, const char *value, uint64_t min, uint64_t max);
+/* The same of an option, or wrong usage; how many. */
+size_t parse_integers(uint64_t **out, const char *option, const char *value, uint64_t min, uint64_t max);
 moe_gemm parse_gemm(const char *option, const char *value);
 /* Wrong usage unless value is the name of an instruction set that this build has. */
 void check_isa(const char *option, const char *value);

@@ -252,7 +252,7 @@ static void read_option(struct run_options *o, int option, char *value, char **a
         break;
     case OPT_IDS:
         free(o->ids);
-        o->n_ids = parse_integers(&o->ids, STATUS_USAGE, "--ids", value, 0, UINT32_MAX);
+        o->n_ids = parse_integers(&o->ids, "--ids", value, 0, UINT32_MAX);
         break;
     case OPT_STOP:
         add_stop(o, value);

@@ -1,7 +1,6 @@
 #include "cli/text_modes.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +17,12 @@ struct filter {
     size_t n_lines;
 };
 
+/* The lines before are answered; this one ends the program. */
+_Noreturn static void fail_line(struct filter *f, const char *message) {
+    output_flush(&f->out);
+    die(STATUS_FAILED, "standard input: line %zu: %s", f->n_lines, message);
+}
+
 /* Undoes the escapes of --detokenize in place. */
 static void unescape(struct filter *f) {
     char *to = f->line.data;
@@ -26,8 +31,7 @@ static void unescape(struct filter *f) {
         if (c == '\\') {
             char next = i + 1 < f->line.n ? f->line.data[++i] : '\0';
             if (next != 'n' && next != 'r' && next != '\\')
-                die(STATUS_FAILED, "standard input: line %zu: a backslash that is not \\n, \\r or \\\\",
-                    f->n_lines);
+                fail_line(f, "a backslash that is not \\n, \\r or \\\\");
             c = next == 'n' ? '\n' : next == 'r' ? '\r' : '\\';
         }
         *to++ = c;
@@ -42,7 +46,7 @@ static void tokenize_line(struct filter *f) {
     moe_error err = {{0}};
     if (moe_tokenizer_encode(&ids, &n, f->tokenizer, f->line.data, f->line.n, f->options->bos != BOS_NONE,
                              &err) != MOE_OK)
-        die(STATUS_FAILED, "standard input: line %zu: %s", f->n_lines, err.message);
+        fail_line(f, err.message);
     for (size_t i = 0; i < n; i++) output_format(&f->out, "%s%u", i ? "," : "", ids[i]);
     output_write(&f->out, "\n", 1);
     moe_free(ids);
@@ -50,12 +54,10 @@ static void tokenize_line(struct filter *f) {
 
 static void detokenize_line(struct filter *f) {
     uint64_t *wide = NULL;
-    char where[64];
-    snprintf(where, sizeof where, "standard input: line %zu", f->n_lines);
     size_t n = 0;
     if (f->line.n > 0 && f->line.data[f->line.n - 1] == '\r') f->line.data[--f->line.n] = '\0';
-    if (strlen(f->line.data) != f->line.n) die(STATUS_FAILED, "%s: a NUL byte", where);
-    if (f->line.n > 0) n = parse_integers(&wide, STATUS_FAILED, where, f->line.data, 0, UINT64_MAX);
+    bool is_list = f->line.n == 0 || scan_integers(&wide, &n, f->line.data, 0, UINT64_MAX);
+    if (!is_list || strlen(f->line.data) != f->line.n) fail_line(f, "expected ids between commas");
     uint32_t *ids = need(n, sizeof *ids);
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) /* an id that no vocabulary has decodes to nothing */
@@ -65,7 +67,7 @@ static void detokenize_line(struct filter *f) {
     moe_error err = {{0}};
     if (moe_tokenizer_decode(&text, &n_text, f->tokenizer, ids, kept, f->options->skip_special, &err) !=
         MOE_OK)
-        die(STATUS_FAILED, "%s: %s", where, err.message);
+        fail_line(f, err.message);
     for (size_t i = 0, start = 0; i <= n_text; i++) {
         const char *escape = i == n_text       ? ""
                              : text[i] == '\n' ? "\\n"

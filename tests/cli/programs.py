@@ -1,7 +1,7 @@
 """What the tests of the programs share: running them, and reading what they write.
 
-Only Python's standard library is needed. MOE_BIN names the folder of the programs, MOE_RUNNER (words separated
-by '|') what to start them with: an emulator.
+Only Python's standard library is needed. MOE_BIN names the folder of the programs, MOE_RUNNER what to start
+them with, an emulator (words separated by '|').
 """
 
 from __future__ import annotations
