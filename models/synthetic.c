@@ -8,7 +8,7 @@
 enum { DRAWS = 1 << 16 };
 
 struct block {
-    void *data;
+    void *data = NULL;
     size_t bytes;
 };
 
@@ -58,6 +58,7 @@ void moe_synthetic_close(struct moe_synthetic *s) {
 }
 
 static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_error *err) {
+    *out = NULL;
     if (s->n_blocks == s->capacity) {
         size_t capacity = s->capacity ? 2 * s->capacity : 64;
         struct block *blocks = realloc(s->blocks, capacity * sizeof *blocks);
@@ -86,7 +87,7 @@ static moe_status get(void *context, struct moe_source_tensor *out, const char *
         if (__builtin_mul_overflow(n, shape[i], &n)) n = SIZE_MAX / 8;
     bool vector = rank == 1;
     if (__builtin_mul_overflow(n, vector ? sizeof(float) : sizeof(uint16_t), &bytes)) bytes = SIZE_MAX;
-    void *data;
+    void *data = NULL;
     MOE_TRY(take(s, &data, bytes, err));
     *out = (struct moe_source_tensor){vector ? MOE_FORMAT_F32 : MOE_FORMAT_BF16, data};
     if (vector) {
