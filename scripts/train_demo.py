@@ -36,7 +36,7 @@ QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-HEAD_ROWS = 512
+HEAD_ROWS = 64
 PROMPTS = [
     "Once upon a time, there was",
     "Once upon a time, there was a little fox named",
@@ -230,24 +230,23 @@ def permute(rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 
 class HeadLoss(torch.autograd.Function):
-    """Output projection and mean cross-entropy in slices of rows, gradients at once: the logits of a whole
-    batch are 64 MB and would go through memory several times."""
+    """Output projection and mean cross-entropy in slices of rows that fit the cache, gradients at once: the
+    logits of a whole batch are 64 MB and would go through memory several times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
         with torch.autocast("cpu", enabled=False):
             x, weight = x.to(dtype), weight.to(dtype)
-            grad_x, grad_weight = torch.empty_like(x), torch.zeros(weight.shape)
+            slopes = torch.empty(len(x), len(weight), dtype=dtype)
             total = torch.zeros(())
             for first in range(0, len(x), HEAD_ROWS):
-                rows, wanted = x[first : first + HEAD_ROWS], targets[first : first + HEAD_ROWS, None]
-                chances = F.linear(rows, weight).float().log_softmax(-1)
+                wanted = targets[first : first + HEAD_ROWS, None]
+                chances = F.linear(x[first : first + HEAD_ROWS], weight).float().log_softmax(-1)
                 total -= chances.gather(1, wanted).sum()
                 chances.exp_().scatter_add_(1, wanted, torch.full(wanted.shape, -1.0))
-                slope = chances.to(dtype)
-                grad_x[first : first + HEAD_ROWS] = slope @ weight
-                grad_weight += slope.T @ rows
+                slopes[first : first + HEAD_ROWS] = chances
+            grad_x, grad_weight = slopes @ weight, (slopes.T @ x).float()
         ctx.save_for_backward(grad_x, grad_weight)
         return total / len(x)
 
@@ -266,11 +265,11 @@ def attend_short(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention with the whole table of scores, which for 256 positions is twice as fast on a CPU."""
     batch, heads, length, width = q.shape
     groups = batch * k.shape[1]
-    keys = k.reshape(groups, length, width).transpose(1, 2) * width**-0.5
-    scores = torch.bmm(q.reshape(groups, -1, width), keys)
-    future = torch.ones(length, length, dtype=torch.bool).triu(1)
-    chances = scores.view(groups, -1, length, length).masked_fill(future, -math.inf).softmax(-1)
-    mixed = torch.bmm(chances.view(groups, -1, length).to(v.dtype), v.reshape(groups, length, width))
+    with torch.autocast("cpu", enabled=False):  # it would widen the table to float32 and narrow it again
+        keys = k.reshape(groups, length, width).transpose(1, 2) * width**-0.5
+        past = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1).repeat(heads // k.shape[1], 1)
+        scores = torch.baddbmm(past, q.reshape(groups, -1, width), keys)
+        mixed = torch.bmm(scores.softmax(-1), v.reshape(groups, length, width))
     return mixed.view(batch, heads, length, width)
 
 
