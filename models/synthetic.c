@@ -8,7 +8,7 @@
 enum { DRAWS = 1 << 16 };
 
 struct block {
-    void *data = NULL;
+    void *data;
     size_t bytes;
 };
 
