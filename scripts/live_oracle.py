@@ -113,11 +113,12 @@ def random_config(family: str, d: Draw) -> Config:
         c["intermediate_size"] = d.within(5, 90)
         c["decoder_sparse_step"] = d.one(1, 1, 2)
         c["mlp_only_layers"] = [n for n in range(layers) if d.chance(0.2)]
+        # not 1: transformers' cache then keeps all keys in decode ([-1 + 1:]), unlike its own prefill
         c["use_sliding_window"] = d.chance(0.4)
-        c["sliding_window"] = d.within(1, 20)
+        c["sliding_window"] = d.within(2, 20)
         c["max_window_layers"] = d.within(0, layers)
     if family == "mixtral" and d.chance(0.4):
-        c["sliding_window"] = d.within(1, 20)
+        c["sliding_window"] = d.within(2, 20)
     return c
 
 
