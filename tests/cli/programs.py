@@ -36,6 +36,8 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
     env = dict(os.environ)
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "NO_COLOR", "TERM"):
         env.pop(name, None)
+    if "TSAN_OPTIONS" in env:  # which sleeps a second before each exit
+        env["TSAN_OPTIONS"] += ":atexit_sleep_ms=0"
     for name, value in (changes or {}).items():
         env.pop(name, None)
         if value is not None:

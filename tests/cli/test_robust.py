@@ -106,7 +106,7 @@ class Outputs(ProgramCase):
 
         def limit() -> None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
 
         if RUNNER:
             self.skipTest("the limit holds for the emulator too")
