@@ -94,7 +94,8 @@ tests() {
 build() {
     local preset=$1
     shift
-    cmake --preset "$preset" -DMOE_TESTS=ON "$@" && cmake --build "build/$preset" --parallel "$jobs"
+    cmake --preset "$preset" -DMOE_TESTS=ON -DPython3_EXECUTABLE="$PWD/.venv/bin/python" "$@" &&
+        cmake --build "build/$preset" --parallel "$jobs"
 }
 # built_and_tested PRESET [ctest option...]
 built_and_tested() {
