@@ -2,15 +2,29 @@
  * unit of a block is widened: load_unit(block, u, &low, &high): lanes [u * VEC, (u + 1) * VEC), and those 16
  * further on, so that the tree's first step, lane l + lane l + 16, adds the two sums of a unit. A narrow
  * instruction set takes the units of a tile one after the other, going over its rows once for each: so the
- * tile has as many rows and columns as two sums per product leave room for. A single row takes DOT_UNITS
- * units at once, for then the weights come from memory and should pass but once. */
+ * tile has as many rows and columns as two sums per product leave room for.
+ *
+ * Weights come from memory, and a tile of several columns reads as many streams, which the hardware's
+ * prefetchers follow badly. So a single row takes one column after the other, all units at once: one stream,
+ * read once. With more rows the tiles of a group of columns ask for the next group's weights, in the order of
+ * memory, spread over as many tiles as it takes to ask for about a line per block. docs/kernels.md has the
+ * measurements. */
 #include <string.h>
 
 enum {
     UNITS = MOE_LANES / 2 / VEC,
     BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
     TILE_MAX = TILE_ROWS * TILE_COLS,
-    ROWS_AT_ONCE = 64 /* of x, 512 KiB at k = 2048: they stay in the second level cache */
+    ROWS_AT_ONCE = 64, /* of x, 512 KiB at k = 2048: they stay in the second level cache */
+    LINE_BYTES = 64,
+    /* lines of weights of a group per block and pass over them */
+    GROUP_LINES = (TILE_COLS * BLOCK_BYTES / LINE_BYTES + UNITS - 1) / UNITS
+};
+
+/* Weights to ask for while a tile is computed: `lines` of them from `at` on with every block. */
+struct ahead {
+    const unsigned char *at;
+    size_t lines;
 };
 
 /* Sums of a tile: [unit][product][low, high]. */
@@ -44,7 +58,7 @@ MOE_INLINE void add_block(tile_sums *sum, const float *const *x, const unsigned 
 /* out [rows * cols] = rows of x times rows of w. tail: the last block of each w, padded with zeros. */
 MOE_INLINE void tile(float *out, const float *const *x, const unsigned char *const *w,
                      const unsigned char *const *tail, size_t k, const size_t rows, const size_t cols,
-                     const size_t n_units) {
+                     const size_t n_units, struct ahead ahead) {
     vec unit[UNITS][TILE_MAX];
     const size_t n = rows * cols;
     for (size_t u = 0; u < UNITS; u += n_units) {
@@ -54,8 +68,11 @@ MOE_INLINE void tile(float *out, const float *const *x, const unsigned char *con
             MOE_UNROLL
             for (size_t i = 0; i < n; i++) sum[s][i][0] = sum[s][i][1] = v_set1(0);
         }
-        for (size_t b = 0; b < k / MOE_LANES; b++)
+        for (size_t b = 0; b < k / MOE_LANES; b++) {
+            for (size_t l = 0; l < ahead.lines; l++, ahead.at += LINE_BYTES)
+                __builtin_prefetch(ahead.at, 0, 2);
             add_block(sum, x, w, b * MOE_LANES, b * BLOCK_BYTES, rows, cols, u, n_units);
+        }
         if (k % MOE_LANES) add_block(sum, x, tail, k / MOE_LANES * MOE_LANES, 0, rows, cols, u, n_units);
         MOE_UNROLL
         for (size_t s = 0; s < n_units; s++) {
@@ -86,9 +103,27 @@ struct product {
     const struct moe_matrix *w;
 };
 
-/* One tile, from row i and column c on, into y. */
-MOE_INLINE void put_tile(const struct product *p, size_t i, size_t c, const unsigned char *const *tail,
-                         const size_t rows, const size_t cols, const size_t n_units) {
+/* Columns from c on. tail: their last blocks, padded with zeros, if k is no multiple of one. */
+struct group {
+    size_t c;
+    unsigned char room[TILE_COLS][BLOCK_BYTES];
+    const unsigned char *tail[TILE_COLS];
+};
+
+MOE_INLINE void group_open(struct group *g, const struct product *p, size_t c, const size_t n) {
+    const size_t whole = p->w->cols / MOE_LANES * BLOCK_BYTES, left = p->w->cols % MOE_LANES * WEIGHT_BYTES;
+    g->c = c;
+    for (size_t j = 0; j < n; j++) {
+        g->tail[j] = g->room[j];
+        if (left == 0) continue;
+        memset(g->room[j], 0, BLOCK_BYTES);
+        memcpy(g->room[j], moe_matrix_row(p->w, c + j) + whole, left);
+    }
+}
+
+/* One tile into y: rows from the i-th on, `cols` columns of the group from the j-th on. */
+MOE_INLINE void put_tile(const struct product *p, const struct group *g, size_t i, size_t j,
+                         const size_t rows, const size_t cols, const size_t n_units, struct ahead ahead) {
     const float *x[TILE_ROWS];
     const unsigned char *w[TILE_COLS];
     float out[TILE_MAX];
@@ -96,38 +131,48 @@ MOE_INLINE void put_tile(const struct product *p, size_t i, size_t c, const unsi
     for (size_t r = 0; r < rows; r++)
         x[r] = p->x->data + (p->x->index ? p->x->index[i + r] : i + r) * p->x->ld;
     MOE_UNROLL
-    for (size_t j = 0; j < cols; j++) w[j] = moe_matrix_row(p->w, c + j);
-    tile(out, x, w, tail, p->w->cols, rows, cols, n_units);
+    for (size_t c = 0; c < cols; c++) w[c] = moe_matrix_row(p->w, g->c + j + c);
+    tile(out, x, w, g->tail + j, p->w->cols, rows, cols, n_units, ahead);
     for (size_t r = 0; r < rows; r++)
-        memcpy(p->y + (i + r) * p->ld_y + c, out + r * cols, cols * sizeof *out);
+        memcpy(p->y + (i + r) * p->ld_y + g->c + j, out + r * cols, cols * sizeof *out);
 }
 
-/* `cols` columns from c on for rows [from, to). */
+/* `cols` columns from c on for rows [from, to); dot_cols of them at once for a last single row. */
 MOE_INLINE void columns(const struct product *p, size_t from, size_t to, size_t c, const size_t cols,
-                        const size_t dot_cols) {
-    unsigned char room[TILE_COLS][BLOCK_BYTES];
-    const unsigned char *tail[TILE_COLS];
-    const size_t whole = p->w->cols / MOE_LANES * BLOCK_BYTES, left = p->w->cols % MOE_LANES * WEIGHT_BYTES;
-    for (size_t j = 0; j < cols; j++) {
-        tail[j] = room[j];
-        if (left == 0) continue;
-        memset(room[j], 0, BLOCK_BYTES);
-        memcpy(room[j], moe_matrix_row(p->w, c + j) + whole, left);
-    }
+                        const size_t dot_cols, bool more) {
+    const size_t n_tiles = (to - from) / TILE_ROWS, asking = n_tiles < GROUP_LINES ? n_tiles : GROUP_LINES;
+    const struct ahead nothing = {NULL, 0};
+    struct ahead ahead = {moe_matrix_row(p->w, c + cols),
+                          more && asking ? (GROUP_LINES + asking - 1) / asking : 0};
+    struct group g;
+    group_open(&g, p, c, cols);
     size_t i = from;
-    for (; i + TILE_ROWS <= to; i += TILE_ROWS) put_tile(p, i, c, tail, TILE_ROWS, cols, 1);
+    for (; ahead.lines && i < from + asking * TILE_ROWS; i += TILE_ROWS) {
+        put_tile(p, &g, i, 0, TILE_ROWS, cols, 1, ahead);
+        ahead.at += p->w->cols / MOE_LANES * UNITS * ahead.lines * LINE_BYTES;
+    }
+    for (; i + TILE_ROWS <= to; i += TILE_ROWS) put_tile(p, &g, i, 0, TILE_ROWS, cols, 1, nothing);
     for (; i < to; i++)
-        for (size_t j = 0; j < cols; j += dot_cols) put_tile(p, i, c + j, tail + j, 1, dot_cols, DOT_UNITS);
+        for (size_t j = 0; j < cols; j += dot_cols) put_tile(p, &g, i, j, 1, dot_cols, DOT_UNITS, nothing);
 }
 
 MOE_INLINE void gemm(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                      size_t first, size_t n_cols) {
     const struct product p = {y, ld_y, x, w};
     const size_t end = first + n_cols;
+    if (x->n == 1) {
+        for (size_t c = first; c < end; c++) {
+            struct group g;
+            group_open(&g, &p, c, 1);
+            put_tile(&p, &g, 0, 0, 1, 1, UNITS, (struct ahead){NULL, 0});
+        }
+        return;
+    }
     for (size_t from = 0; from < x->n; from += ROWS_AT_ONCE) {
         const size_t to = x->n - from < ROWS_AT_ONCE ? x->n : from + ROWS_AT_ONCE;
         size_t c = first;
-        for (; c + TILE_COLS <= end; c += TILE_COLS) columns(&p, from, to, c, TILE_COLS, DOT_COLS);
-        for (; c < end; c++) columns(&p, from, to, c, 1, 1);
+        for (; c + TILE_COLS <= end; c += TILE_COLS)
+            columns(&p, from, to, c, TILE_COLS, DOT_COLS, c + TILE_COLS < end);
+        for (; c < end; c++) columns(&p, from, to, c, 1, 1, false);
     }
 }
