@@ -20,7 +20,7 @@ struct bench_result {
     size_t n_samples;
     size_t n_tokens; /* of one repetition, all sequences */
     moe_counters counters;
-    struct bench_limits limits; /* mean of before and after */
+    struct bench_limits limits; /* the larger of before and after */
     uint64_t logits_hash;       /* XXH3 of the last logits of every sequence */
     char time[32];              /* when it began, ISO 8601 */
 };
