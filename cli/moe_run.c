@@ -256,6 +256,11 @@ static void stop_clock(struct run *r) {
     r->started = now;
 }
 
+static bool is_same_file(int a, int b) {
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* Prints what there is, at the end and after an interrupt. */
 static void finish(void *context) {
     struct run *r = context;
@@ -275,16 +280,19 @@ static void finish(void *context) {
     show_new_text(r);
     if (r->options->print_ids) output_write(&r->out, "\n", 1);
     if (r->options->json) write_json(r);
-    bool is_open_line = r->text.n == 0 || r->text.data[r->text.n - 1] != '\n';
-    if (shows_text(r) && r->out.is_terminal && is_open_line) output_write(&r->out, "\n", 1);
+    bool is_open_line = shows_text(r) && (r->text.n == 0 || r->text.data[r->text.n - 1] != '\n');
+    if (is_open_line && r->out.is_terminal) output_write(&r->out, "\n", 1);
     output_flush(&r->out);
     moe_tensor_writer *logits = r->logits;
     r->logits = NULL;
     check(moe_tensor_writer_close(logits, &err), &err);
-    if (!r->options->quiet)
-        note("%zu prompt tokens, %.1f tokens/s; %zu generated tokens, %.1f tokens/s; peak memory %.1f MiB",
-             r->n_prompt, rate(r->n_prompt, r->prompt_s), r->n_ids - r->n_prompt, generation_rate(r),
-             (double)peak_memory() / (1 << 20));
+    if (r->options->quiet) return;
+    /* the statistics are a line of their own where both go to one file */
+    if (is_open_line && !r->out.is_terminal && is_same_file(STDOUT_FILENO, STDERR_FILENO))
+        fputc('\n', stderr);
+    note("%zu prompt tokens, %.1f tokens/s; %zu generated tokens, %.1f tokens/s; peak memory %.1f MiB",
+         r->n_prompt, rate(r->n_prompt, r->prompt_s), r->n_ids - r->n_prompt, generation_rate(r),
+         (double)peak_memory() / (1 << 20));
 }
 
 /* ---- generation --------------------------------------------------------------------------------------- */
