@@ -130,11 +130,13 @@ static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
     _mm_storeu_ps(sums, _mm_shuffle_ps(_mm_unpacklo_ps(ac, bd), _mm_unpackhi_ps(ac, bd), 0x44));
 }
 
-/* 8 words of two bfloat16: the even elements, the odd ones. */
-static inline void v_bf16_pairs(const void *p, vec *even, vec *odd) {
-    const __m256i words = _mm256_loadu_si256(p);
-    *even = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
-    *odd = _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000)));
+/* Of 8 words of two bfloat16 the even elements, and the odd ones. */
+static inline vec v_bf16_even(const void *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(p), 16));
+}
+
+static inline vec v_bf16_odd(const void *p) {
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(p), _mm256_set1_epi32((int)0xffff0000)));
 }
 
 static inline vec v_from_bf16(const void *p) {

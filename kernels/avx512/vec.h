@@ -132,11 +132,13 @@ static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
     _mm_storeu_ps(sums, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, s1)));
 }
 
-/* 16 words of two bfloat16: the even elements, the odd ones. */
-static inline void v_bf16_pairs(const void *p, vec *even, vec *odd) {
-    const __m512i words = _mm512_loadu_si512(p);
-    *even = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
-    *odd = _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xffff0000)));
+/* Of 16 words of two bfloat16 the even elements, and the odd ones. */
+static inline vec v_bf16_even(const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+
+static inline vec v_bf16_odd(const void *p) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
 }
 
 static inline vec v_from_bf16(const void *p) {

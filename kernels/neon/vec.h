@@ -134,11 +134,13 @@ static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
     vst1q_f32(sums, vpaddq_f32(ab, cd));
 }
 
-/* 4 words of two bfloat16: the even elements, the odd ones. */
-static inline void v_bf16_pairs(const void *p, vec *even, vec *odd) {
-    const uint32x4_t words = vreinterpretq_u32_u8(vld1q_u8(p));
-    *even = vreinterpretq_f32_u32(vshlq_n_u32(words, 16));
-    *odd = vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000)));
+/* Of 4 words of two bfloat16 the even elements, and the odd ones. */
+static inline vec v_bf16_even(const void *p) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u8(vld1q_u8(p)), 16));
+}
+
+static inline vec v_bf16_odd(const void *p) {
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u8(vld1q_u8(p)), vdupq_n_u32(0xffff0000)));
 }
 
 static inline vec v_from_bf16(const void *p) {

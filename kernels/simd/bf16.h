@@ -1,8 +1,8 @@
 /* bfloat16. A vector of 32-bit words is VEC even elements and VEC odd ones: a unit of layout EVEN_ODD. */
 enum { WEIGHT_BYTES = 2 };
 
-MOE_INLINE void load_unit(const unsigned char *block, size_t u, vec *low, vec *high) {
-    v_bf16_pairs(block + u * sizeof(vec), low, high);
+MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
+    return half ? v_bf16_odd(block + u * sizeof(vec)) : v_bf16_even(block + u * sizeof(vec));
 }
 
 #include "kernels/simd/gemm.h"

@@ -1,9 +1,8 @@
 /* IEEE half precision, widened by the instruction for it (exact, subnormals too). */
 enum { WEIGHT_BYTES = 2 };
 
-MOE_INLINE void load_unit(const unsigned char *block, size_t u, vec *low, vec *high) {
-    *low = v_from_f16(block + u * VEC * WEIGHT_BYTES);
-    *high = v_from_f16(block + (MOE_LANES / 2 + u * VEC) * WEIGHT_BYTES);
+MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
+    return v_from_f16(block + ((half ? MOE_LANES / 2 : 0) + u * VEC) * WEIGHT_BYTES);
 }
 
 #include "kernels/simd/gemm.h"

@@ -1,8 +1,7 @@
 enum { WEIGHT_BYTES = 4 };
 
-MOE_INLINE void load_unit(const unsigned char *block, size_t u, vec *low, vec *high) {
-    *low = v_load(block + u * sizeof(vec));
-    *high = v_load(block + MOE_LANES / 2 * WEIGHT_BYTES + u * sizeof(vec));
+MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
+    return v_load(block + (half ? MOE_LANES / 2 * WEIGHT_BYTES : 0) + u * sizeof(vec));
 }
 
 #include "kernels/simd/gemm.h"

@@ -30,27 +30,30 @@ struct ahead {
 /* Sums of a tile: [unit][product][low, high]. */
 typedef vec tile_sums[TILE_MAX][2];
 
-/* Adds one block: x[r] and w[c] point to it; the n_units units from u on. */
+/* Adds one block: x[r] and w[c] point to it; the n_units units from u on. Half by half, and the compiler may
+ * not keep the words of a 16-bit format from one half to the next: of 16 registers 12 are sums, and it would
+ * rather spill those.
+ */
 MOE_INLINE void add_block(tile_sums *sum, const float *const *x, const unsigned char *const *w, size_t x_at,
                           size_t w_at, const size_t rows, const size_t cols, size_t u, const size_t n_units) {
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
-        vec xs[TILE_ROWS][2];
         MOE_UNROLL
-        for (size_t r = 0; r < rows; r++) {
-            xs[r][0] = v_load(x[r] + x_at + (u + s) * VEC);
-            xs[r][1] = v_load(x[r] + x_at + MOE_LANES / 2 + (u + s) * VEC);
-        }
-        MOE_UNROLL
-        for (size_t c = 0; c < cols; c++) {
-            vec low, high;
-            load_unit(w[c] + w_at, u + s, &low, &high);
+        for (int half = 0; half < 2; half++) {
+            vec xs[TILE_ROWS];
             MOE_UNROLL
-            for (size_t r = 0; r < rows; r++) {
-                vec *to = sum[s][r * cols + c];
-                to[0] = v_fma(low, xs[r][0], to[0]);
-                to[1] = v_fma(high, xs[r][1], to[1]);
+            for (size_t r = 0; r < rows; r++)
+                xs[r] = v_load(x[r] + x_at + (half ? MOE_LANES / 2 : 0) + (u + s) * VEC);
+            MOE_UNROLL
+            for (size_t c = 0; c < cols; c++) {
+                const vec ws = load_half(w[c] + w_at, u + s, half);
+                MOE_UNROLL
+                for (size_t r = 0; r < rows; r++) {
+                    vec *to = &sum[s][r * cols + c][half];
+                    *to = v_fma(ws, xs[r], *to);
+                }
             }
+            __asm__ volatile("" ::: "memory");
         }
     }
 }

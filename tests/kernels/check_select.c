@@ -26,7 +26,7 @@ Test(select, limit) {
     enum moe_isa isa;
     moe_error err;
     cr_assert_eq(moe_isa_select(&isa, "scalar", &err), MOE_OK);
-    cr_assert_eq(isa, MOE_ISA_scalar);
+    cr_assert_eq((int)isa, MOE_ISA_scalar);
     cr_assert_eq(moe_isa_select(&isa, NULL, NULL), MOE_OK);
     cr_assert(moe_isa_runs_here(isa));
     for (int i = (int)isa + 1; i < MOE_ISA_COUNT; i++) cr_assert(!moe_isa_runs_here((enum moe_isa)i));
@@ -35,7 +35,7 @@ Test(select, limit) {
         const bool here = moe_isa_runs_here((enum moe_isa)i);
         cr_assert_eq(moe_isa_select(&chosen, moe_isa_get_name((enum moe_isa)i), &err),
                      here ? MOE_OK : MOE_E_ARGUMENT);
-        if (here) cr_assert_eq(chosen, i);
+        if (here) cr_assert_eq((int)chosen, i);
     }
 }
 
