@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes text/unicode_tables.h: what the reference tokenizer's regular expressions and normal forms know of Unicode.
+"""Writes text/unicode_tables.h: what the reference tokenizer knows of Unicode.
 
-Everything is measured on the installed `tokenizers` package, not read from a standard: its regular expressions are
-Unicode 16, its normal forms Unicode 9, and its digits whatever its compiler had. `unicodedata2` (16.0.0) says which
-code points are worth asking the normal forms about. With --classes FILE (name -> list of ranges) the measured classes
-are compared with an independent list, and a difference is an error.
+Everything is measured on the installed `tokenizers` package, not read from a standard: its regular
+expressions are of Unicode 16, its normal forms of Unicode 9, and its digits of whatever its compiler had.
+`unicodedata2` (16.0.0) says which code points are worth asking the normal forms about. With --classes FILE
+(name -> list of ranges) the measured classes are compared with an independent list, and a difference is an
+error.
 
     python scripts/make_unicode_tables.py text/unicode_tables.h [--classes classes.json]
 """
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import unicodedata2
+import unicodedata2  # type: ignore[import-not-found]
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 Ranges = list[tuple[int, int]]
@@ -27,9 +28,9 @@ CATEGORIES = (
     "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co Cn".split()
 )
 ALTERNATING = len(CATEGORIES)  # pseudo category: Lu, Ll, Lu, Ll, ... from the start of the run
-SCRIPTS = """Arabic Armenian Bengali Bopomofo Cherokee Common Coptic Cyrillic Devanagari Ethiopic Georgian Greek
-Gujarati Gurmukhi Han Hangul Hebrew Hiragana Inherited Kannada Katakana Khmer Lao Latin Malayalam Mongolian Myanmar
-Oriya Sinhala Syriac Tamil Telugu Thaana Thai Tibetan""".split()
+SCRIPTS = """Arabic Armenian Bengali Bopomofo Cherokee Common Coptic Cyrillic Devanagari Ethiopic Georgian
+Greek Gujarati Gurmukhi Han Hangul Hebrew Hiragana Inherited Kannada Katakana Khmer Lao Latin Malayalam
+Mongolian Myanmar Oriya Sinhala Syriac Tamil Telugu Thaana Thai Tibetan""".split()
 
 
 def ranges(code_points: Iterable[int]) -> Ranges:
@@ -84,7 +85,9 @@ def fold_orbits(categories: dict[str, set[int]]) -> dict[int, int]:
     orbits: dict[int, int] = {}
     for c in sorted(candidates):
         split = pre_tokenizers.Split(Regex(f"(?i:\\x{{{c:x}}})"), "removed", invert=True)
-        same = sorted({ord(ch) for piece, _ in split.pre_tokenize_str(text) if len(piece) == 1 for ch in piece})
+        same = sorted(
+            {ord(ch) for piece, _ in split.pre_tokenize_str(text) if len(piece) == 1 for ch in piece}
+        )
         if len(same) > 1:
             orbits[c] = same[(same.index(c) + 1) % len(same)]
     assert all(c in orbits for c in orbits.values())
@@ -125,14 +128,16 @@ def multi_folds(orbits: dict[int, int]) -> list[tuple[int, ...]]:
     for c in CODE_POINTS:
         folded = chr(c).casefold()
         if len(folded) > 1:
-            assert pre_tokenizers.Split(Regex(f"(?i:{folded})"), "removed", invert=True).pre_tokenize_str(chr(c))
+            assert pre_tokenizers.Split(Regex(f"(?i:{folded})"), "removed", invert=True).pre_tokenize_str(
+                chr(c)
+            )
             seq = [least(ord(x)) for x in folded]
             out.append((c, *seq, *([0] * (3 - len(seq)))))
     return out
 
 
 def inert_code_points() -> set[int]:
-    """Assigned code points that the reference's older normal forms leave alone, though Unicode 16 would not."""
+    """Assigned code points that the reference's normal forms leave alone, though Unicode 16 would not."""
     forms = {n: getattr(normalizers, n)() for n in ("NFC", "NFD", "NFKC", "NFKD")}
     inert: set[int] = set()
     for c in CODE_POINTS:
@@ -257,9 +262,16 @@ def main() -> None:
     ]
     for s in SCRIPTS:
         parts.append(c_ranges(f"script_{s.lower()}", ranges(members(rf"\p{{{s}}}"))))
-    rows = c_rows([f'{{"{s.lower()}", script_{s.lower()}, sizeof script_{s.lower()} / sizeof(struct moe_range)}},' for s in SCRIPTS])
+    rows = c_rows(
+        [
+            f'{{"{s.lower()}", script_{s.lower()}, sizeof script_{s.lower()} / sizeof(struct moe_range)}},'
+            for s in SCRIPTS
+        ]
+    )
     parts.append(
-        "static const struct { const char *name; const struct moe_range *ranges; size_t n; } scripts[] = {\n" + rows + "\n};\n"
+        "static const struct { const char *name; const struct moe_range *ranges; size_t n; } scripts[] = {\n"
+        + rows
+        + "\n};\n"
     )
     args.out.write_text("/* clang-format off */\n" + "\n".join(parts) + "/* clang-format on */\n")
 

@@ -65,7 +65,7 @@ static moe_status normalize_content(char **out, const struct moe_normalizer *nor
     moe_status status = moe_normalizer_apply(&normalized, normalizer, content, strlen(content), true, err);
     size_t n = normalized.text.n;
     if (status == MOE_OK && (n != strlen(content) || memcmp(normalized.text.data, content, n) != 0)) {
-        *out = strndup(n ? normalized.text.data : "", n);
+        *out = moe_text_copy(normalized.text.data, n);
         if (!*out) status = fail_memory(v, err);
     }
     moe_normalized_free(&normalized);
@@ -84,7 +84,7 @@ static moe_status set_token(struct moe_added_tokens *added, struct moe_added_tok
     char *copy, *normal = NULL;
     MOE_TRY(token_slot(&slot, added, id, v, err));
     if (token.normalized) MOE_TRY(normalize_content(&normal, normalizer, content, v, err));
-    if (!(copy = strdup(content))) {
+    if (!(copy = moe_text_copy(content, strlen(content)))) {
         free(normal);
         return fail_memory(v, err);
     }

@@ -1,6 +1,7 @@
-/* Merging one word. Both ways below always merge the leftmost of the pairs of least rank, as the reference
- * does: a short word looks for it among all of its pairs, a long one (in SentencePiece's older files a whole
- * text is one word) keeps them in a heap. */
+/* Merging one word. A long word (in SentencePiece's older files a whole text is one) is first cut where no
+ * merge joins two neighbouring characters: what is on either side never meets. Then both ways below always
+ * merge the leftmost of the pairs of least rank, as the reference does: a short part looks for it among all
+ * of its pairs, a long one keeps them in a heap. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,13 +9,13 @@
 #include "text/characters.h"
 
 enum {
-    SHORT_WORD = 24, /* symbols; measured: the heap wins beyond about 30 */
+    SHORT_PART = 24, /* symbols; measured: the heap wins beyond about 30 */
     NONE = UINT32_MAX
 };
 
 struct moe_symbol {
     uint32_t id;
-    uint32_t prev, next;
+    uint32_t prev, next; /* prev is the symbol's character until the merging begins; NONE if it is not one */
     uint32_t rank, merged; /* of this symbol and the next: the merge's rank (NONE: no merge) and its id */
 };
 
@@ -27,14 +28,13 @@ void moe_bpe_scratch_free(struct moe_bpe_scratch *scratch) {
 /* ---- symbols ------------------------------------------------------------------------------------------ */
 
 /* Its id + 1, or 0. */
-static uint32_t character_id(const struct moe_bpe *bpe, const char *s) {
-    uint32_t c;
-    moe_char_decode(&c, s);
+static uint32_t character_id(const struct moe_bpe *bpe, uint32_t c) {
     if (c < sizeof bpe->low / sizeof *bpe->low) return bpe->low[c];
     return moe_character_slot(bpe, c)->id;
 }
 
-static void add_symbol(struct moe_bpe_scratch *s, uint32_t id) {
+static void add_symbol(struct moe_bpe_scratch *s, uint32_t id, uint32_t character) {
+    s->symbols[s->n].prev = character;
     s->symbols[s->n++].id = id;
 }
 
@@ -42,7 +42,7 @@ static void add_symbol(struct moe_bpe_scratch *s, uint32_t id) {
 static bool add_bytes(struct moe_bpe_scratch *s, const struct moe_bpe *bpe, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!bpe->byte_ids[(unsigned char)text[i]]) return false;
-    for (size_t i = 0; i < n; i++) add_symbol(s, bpe->byte_ids[(unsigned char)text[i]] - 1);
+    for (size_t i = 0; i < n; i++) add_symbol(s, bpe->byte_ids[(unsigned char)text[i]] - 1, NONE);
     return true;
 }
 
@@ -53,14 +53,15 @@ static moe_status split(struct moe_bpe_scratch *s, const struct moe_bpe *bpe, co
     bool unk_pending = false;
     s->n = 0;
     for (size_t i = 0; i < n;) {
-        size_t length = moe_char_length(word[i]);
-        uint32_t id = character_id(bpe, word + i);
+        uint32_t c;
+        size_t length = moe_char_decode(&c, word + i);
+        uint32_t id = character_id(bpe, c);
         if (id) {
-            if (unk_pending) add_symbol(s, bpe->unk - 1);
+            if (unk_pending) add_symbol(s, bpe->unk - 1, NONE);
             unk_pending = false;
-            add_symbol(s, id - 1);
+            add_symbol(s, id - 1, c);
         } else if (!(bpe->byte_fallback && add_bytes(s, bpe, word + i, length)) && bpe->unk_token) {
-            if (unk_pending && !bpe->fuse_unk) add_symbol(s, bpe->unk - 1);
+            if (unk_pending && !bpe->fuse_unk) add_symbol(s, bpe->unk - 1, NONE);
             if (!bpe->unk)
                 return MOE_FAIL(err, MOE_E_FORMAT,
                                 "%s: model.unk_token: \"%s\" is not in the vocabulary, and the text "
@@ -70,7 +71,7 @@ static moe_status split(struct moe_bpe_scratch *s, const struct moe_bpe *bpe, co
         }
         i += length;
     }
-    if (unk_pending) add_symbol(s, bpe->unk - 1);
+    if (unk_pending) add_symbol(s, bpe->unk - 1, NONE);
     return MOE_OK;
 }
 
@@ -83,53 +84,58 @@ static inline void pair_up(const struct moe_bpe *bpe, struct moe_symbol *left,
     left->merged = found ? merge->id : 0;
 }
 
-/* ---- short words -------------------------------------------------------------------------------------- */
+/* ---- short parts -------------------------------------------------------------------------------------- */
 
-static void merge_short(struct moe_bpe_scratch *s, const struct moe_bpe *bpe) {
-    struct moe_symbol *symbols = s->symbols;
+/* Both of these merge symbols [n], and return how many are left. */
+static size_t merge_short(struct moe_symbol *symbols, size_t n, const struct moe_bpe *bpe) {
     for (;;) {
         size_t best = 0;
-        for (size_t i = 1; i + 1 < s->n; i++)
+        for (size_t i = 1; i + 1 < n; i++)
             if (symbols[i].rank < symbols[best].rank) best = i;
-        if (s->n < 2 || symbols[best].rank == NONE) return;
+        if (n < 2 || symbols[best].rank == NONE) return n;
         symbols[best].id = symbols[best].merged;
-        s->n--;
-        memmove(symbols + best + 1, symbols + best + 2, (s->n - best - 1) * sizeof *symbols);
+        n--;
+        memmove(symbols + best + 1, symbols + best + 2, (n - best - 1) * sizeof *symbols);
         symbols[best].rank = NONE;
-        if (best + 1 < s->n) pair_up(bpe, &symbols[best], &symbols[best + 1]);
+        if (best + 1 < n) pair_up(bpe, &symbols[best], &symbols[best + 1]);
         if (best > 0) pair_up(bpe, &symbols[best - 1], &symbols[best]);
     }
 }
 
-/* ---- long words --------------------------------------------------------------------------------------- */
+/* ---- long parts --------------------------------------------------------------------------------------- */
 
-static void sift_down(uint64_t *heap, size_t n, size_t i) {
-    uint64_t moving = heap[i];
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
-        if (moving <= heap[child]) break;
-        heap[i] = heap[child];
+struct heap {
+    uint64_t *keys; /* rank << 32 | position */
+    size_t n;
+};
+
+static void sift_down(struct heap *heap, size_t i) {
+    uint64_t *keys = heap->keys, moving = keys[i];
+    for (size_t child; (child = 2 * i + 1) < heap->n; i = child) {
+        if (child + 1 < heap->n && keys[child + 1] < keys[child]) child++;
+        if (moving <= keys[child]) break;
+        keys[i] = keys[child];
     }
-    heap[i] = moving;
+    keys[i] = moving;
 }
 
-static void push(struct moe_bpe_scratch *s, uint32_t position) {
-    uint64_t key = (uint64_t)s->symbols[position].rank << 32 | position;
-    size_t i = s->n_heap++;
-    for (; i > 0 && s->heap[(i - 1) / 2] > key; i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
-    s->heap[i] = key;
+static void push(struct heap *heap, uint32_t rank, uint32_t position) {
+    uint64_t *keys = heap->keys, key = (uint64_t)rank << 32 | position;
+    size_t i = heap->n++;
+    for (; i > 0 && keys[(i - 1) / 2] > key; i = (i - 1) / 2) keys[i] = keys[(i - 1) / 2];
+    keys[i] = key;
 }
 
-static uint64_t pop(struct moe_bpe_scratch *s) {
-    uint64_t top = s->heap[0];
-    s->heap[0] = s->heap[--s->n_heap];
-    if (s->n_heap) sift_down(s->heap, s->n_heap, 0);
+static uint64_t pop(struct heap *heap) {
+    uint64_t top = heap->keys[0];
+    heap->keys[0] = heap->keys[--heap->n];
+    if (heap->n) sift_down(heap, 0);
     return top;
 }
 
 /* Merges symbol i with the next one, and puts the two pairs that this makes into the heap. */
-static void merge_at(struct moe_bpe_scratch *s, const struct moe_bpe *bpe, uint32_t i) {
-    struct moe_symbol *symbols = s->symbols, *symbol = &symbols[i], *gone = &symbols[symbol->next];
+static void merge_at(struct heap *heap, struct moe_symbol *symbols, uint32_t i, const struct moe_bpe *bpe) {
+    struct moe_symbol *symbol = &symbols[i], *gone = &symbols[symbol->next];
     symbol->id = symbol->merged;
     symbol->next = gone->next;
     symbol->rank = gone->rank = NONE;
@@ -137,48 +143,68 @@ static void merge_at(struct moe_bpe_scratch *s, const struct moe_bpe *bpe, uint3
     if (symbol->next != NONE) {
         symbols[symbol->next].prev = i;
         pair_up(bpe, symbol, &symbols[symbol->next]);
-        if (symbol->rank != NONE) push(s, i);
+        if (symbol->rank != NONE) push(heap, symbol->rank, i);
     }
     if (symbol->prev != NONE) {
-        pair_up(bpe, &symbols[symbol->prev], symbol);
-        if (symbols[symbol->prev].rank != NONE) push(s, symbol->prev);
+        struct moe_symbol *before = &symbols[symbol->prev];
+        pair_up(bpe, before, symbol);
+        if (before->rank != NONE) push(heap, before->rank, symbol->prev);
     }
 }
 
-static void merge_long(struct moe_bpe_scratch *s, const struct moe_bpe *bpe) {
-    uint32_t n = (uint32_t)s->n;
-    s->n_heap = 0;
+/* `keys` has room for 2 * n: every merge takes one entry out, and puts up to two in. */
+static size_t merge_long(uint64_t *keys, struct moe_symbol *symbols, size_t n, const struct moe_bpe *bpe) {
+    struct heap heap = {keys, 0};
     for (uint32_t i = 0; i < n; i++) {
-        s->symbols[i].prev = i ? i - 1 : NONE;
-        s->symbols[i].next = i + 1 < n ? i + 1 : NONE;
-        if (s->symbols[i].rank != NONE) s->heap[s->n_heap++] = (uint64_t)s->symbols[i].rank << 32 | i;
+        symbols[i].prev = i ? i - 1 : NONE;
+        symbols[i].next = i + 1 < n ? i + 1 : NONE;
+        if (symbols[i].rank != NONE) keys[heap.n++] = (uint64_t)symbols[i].rank << 32 | i;
     }
-    for (size_t i = s->n_heap / 2; i-- > 0;) sift_down(s->heap, s->n_heap, i);
-    while (s->n_heap) {
-        uint64_t top = pop(s);
+    for (size_t i = heap.n / 2; i-- > 0;) sift_down(&heap, i);
+    while (heap.n) {
+        uint64_t top = pop(&heap);
         uint32_t i = (uint32_t)top;
         /* a pair that has changed since it was put here has another rank */
-        if (s->symbols[i].rank == top >> 32) merge_at(s, bpe, i);
+        if (symbols[i].rank == top >> 32) merge_at(&heap, symbols, i, bpe);
     }
-    s->n = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (s->symbols[i].id != NONE) s->symbols[s->n++].id = s->symbols[i].id;
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        if (symbols[i].id != NONE) symbols[left++].id = symbols[i].id;
+    return left;
 }
 
 /* ---- a word ------------------------------------------------------------------------------------------- */
 
-static bool grow_scratch(struct moe_bpe_scratch *s, size_t n) {
+static bool grow_symbols(struct moe_bpe_scratch *s, size_t n) {
     void *symbols = s->symbols;
-    bool ok = moe_array_grow(&symbols, &s->symbols_capacity, 0, n + 1, sizeof *s->symbols);
+    bool ok = moe_array_grow(&symbols, &s->symbols_capacity, 0, n, sizeof *s->symbols);
     s->symbols = symbols;
     return ok;
 }
 
-static bool grow_heap(struct moe_bpe_scratch *s) {
-    void *heap = s->heap; /* every merge takes one entry out, and puts up to two in */
-    bool ok = moe_array_grow(&heap, &s->heap_capacity, 0, 2 * s->n, sizeof *s->heap);
+static bool grow_heap(struct moe_bpe_scratch *s, size_t n) {
+    void *heap = s->heap;
+    bool ok = moe_array_grow(&heap, &s->heap_capacity, 0, 2 * n, sizeof *s->heap);
     s->heap = heap;
     return ok;
+}
+
+/* Whether no merge reaches from one symbol of the word to the next. */
+static bool is_cut(const struct moe_bpe *bpe, const struct moe_symbol *left, const struct moe_symbol *right) {
+    if (left->prev == NONE || right->prev == NONE) return false;
+    uint32_t bit = moe_join_bit(left->prev, right->prev);
+    return !(bpe->joins[bit / 64] >> bit % 64 & 1);
+}
+
+static moe_status encode_part(struct moe_ids *ids, const struct moe_bpe *bpe, struct moe_bpe_scratch *s,
+                              struct moe_symbol *symbols, size_t n, moe_error *err) {
+    for (size_t i = 0; i + 1 < n; i++) pair_up(bpe, &symbols[i], &symbols[i + 1]);
+    symbols[n - 1].rank = NONE;
+    if (n > SHORT_PART && !grow_heap(s, n)) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    n = n > SHORT_PART ? merge_long(s->heap, symbols, n, bpe) : merge_short(symbols, n, bpe);
+    if (!moe_ids_grow(ids, n)) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    for (size_t i = 0; i < n; i++) ids->data[ids->n++] = symbols[i].id;
+    return MOE_OK;
 }
 
 moe_status moe_bpe_encode(struct moe_ids *ids, const struct moe_bpe *bpe, struct moe_bpe_scratch *s,
@@ -188,18 +214,13 @@ moe_status moe_bpe_encode(struct moe_ids *ids, const struct moe_bpe *bpe, struct
     if (bpe->ignore_merges && moe_vocab_find(&id, &bpe->vocab, word, n))
         return moe_ids_push(ids, id) ? MOE_OK : MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     if (n >= NONE) return MOE_FAIL(err, MOE_E_ARGUMENT, "a word of %zu bytes is too long", n);
-    if (!grow_scratch(s, n)) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    if (!grow_symbols(s, n)) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     MOE_TRY(split(s, bpe, word, n, err));
-    if (s->n == 0) return MOE_OK;
-    for (size_t i = 0; i + 1 < s->n; i++) pair_up(bpe, &s->symbols[i], &s->symbols[i + 1]);
-    s->symbols[s->n - 1].rank = NONE;
-    if (s->n <= SHORT_WORD) {
-        merge_short(s, bpe);
-    } else {
-        if (!grow_heap(s)) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
-        merge_long(s, bpe);
+    for (size_t first = 0, last; first < s->n; first = last) {
+        last = first + 1;
+        while (last < s->n && (s->n <= SHORT_PART || !is_cut(bpe, &s->symbols[last - 1], &s->symbols[last])))
+            last++;
+        MOE_TRY(encode_part(ids, bpe, s, s->symbols + first, last - first, err));
     }
-    if (!moe_ids_grow(ids, s->n)) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
-    for (size_t i = 0; i < s->n; i++) ids->data[ids->n++] = s->symbols[i].id;
     return MOE_OK;
 }

@@ -18,6 +18,7 @@ struct moe_bpe {
     size_t n_character_slots;
     uint32_t low[512];      /* code point -> id + 1: all that the byte alphabet has */
     uint32_t byte_ids[256]; /* id + 1 of <0xHH> */
+    uint64_t joins[1024];   /* bits: moe_join_bit of two characters that some merge joins */
     bool ignore_merges, byte_fallback, fuse_unk;
     char *unk_token; /* NULL: none */
     uint32_t unk;    /* its id + 1, or 0 if it is not in the vocabulary */
@@ -32,8 +33,8 @@ void moe_bpe_close(struct moe_bpe *bpe);
 struct moe_bpe_scratch {
     struct moe_symbol *symbols;
     size_t n, symbols_capacity;
-    uint64_t *heap; /* rank << 32 | position */
-    size_t n_heap, heap_capacity;
+    uint64_t *heap;
+    size_t heap_capacity;
 };
 void moe_bpe_scratch_free(struct moe_bpe_scratch *scratch);
 

@@ -39,6 +39,12 @@ static moe_status add_merge(struct moe_bpe *bpe, struct moe_bytes *joined, const
         return fail_missing(v, joined->data, joined->n, err);
     struct moe_merge *slot = moe_merge_slot(bpe, left_id, right_id);
     *slot = (struct moe_merge){.key = moe_merge_key(left_id, right_id), .rank = rank, .id = id};
+    if (n_left && n_right) {
+        uint32_t before, after;
+        moe_char_decode(&before, moe_char_before(left, left + n_left));
+        moe_char_decode(&after, right);
+        bpe->joins[moe_join_bit(before, after) / 64] |= UINT64_C(1) << moe_join_bit(before, after) % 64;
+    }
     return MOE_OK;
 }
 
@@ -165,7 +171,7 @@ static moe_status read_options(struct moe_bpe *bpe, struct moe_json_value v, moe
     MOE_TRY(read_flag(&bpe->ignore_merges, v, "ignore_merges", err));
     if (!unk.node) return MOE_OK;
     MOE_TRY(moe_json_string(&token, unk, err));
-    bpe->unk_token = strdup(token);
+    bpe->unk_token = moe_text_copy(token, strlen(token));
     if (!bpe->unk_token) return FAIL_MEMORY(unk, err);
     uint32_t id;
     if (moe_vocab_find(&id, &bpe->vocab, token, strlen(token))) bpe->unk = id + 1;
@@ -189,7 +195,7 @@ static moe_status open_model(struct moe_bpe *bpe, struct moe_json_value v, moe_e
     struct moe_json_value merges = moe_json_get(v, "merges");
     struct moe_bytes joined = {0};
     MOE_TRY(check_type(v, err));
-    if (!(bpe->file = strdup(v.doc->file))) return FAIL_MEMORY(v, err);
+    if (!(bpe->file = moe_text_copy(v.doc->file, strlen(v.doc->file)))) return FAIL_MEMORY(v, err);
     MOE_TRY(moe_vocab_open(&bpe->vocab, moe_json_get(v, "vocab"), err));
     MOE_TRY(read_options(bpe, v, err));
     if (!moe_json_is_array(merges))

@@ -35,4 +35,9 @@ static inline struct moe_character *moe_character_slot(const struct moe_bpe *bpe
     return &bpe->characters[slot];
 }
 
+/* A bit for two neighbouring characters; unrelated pairs may share one. */
+static inline uint32_t moe_join_bit(uint32_t left, uint32_t right) {
+    return (left * UINT32_C(0x9E3779B1) ^ right * UINT32_C(0x85EBCA77)) >> 16;
+}
+
 #endif

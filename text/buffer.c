@@ -35,6 +35,14 @@ void moe_bytes_free(struct moe_bytes *b) {
     *b = (struct moe_bytes){0};
 }
 
+char *moe_text_copy(const char *text, size_t n) {
+    char *copy = malloc(n + 1);
+    if (!copy) return NULL;
+    if (n) memcpy(copy, text, n);
+    copy[n] = '\0';
+    return copy;
+}
+
 bool moe_ids_grow(struct moe_ids *v, size_t extra) {
     void *data = v->data;
     if (!moe_array_grow(&data, &v->capacity, v->n, extra, sizeof *v->data)) return false;

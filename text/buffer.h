@@ -24,6 +24,9 @@ bool moe_bytes_grow(struct moe_bytes *b, size_t extra);
 bool moe_bytes_append(struct moe_bytes *b, const char *text, size_t n);
 void moe_bytes_free(struct moe_bytes *b);
 
+/* A terminated copy of text [n]; NULL: no memory. */
+char *moe_text_copy(const char *text, size_t n);
+
 bool moe_ids_grow(struct moe_ids *v, size_t extra);
 bool moe_ids_push(struct moe_ids *v, uint32_t id);
 void moe_ids_free(struct moe_ids *v);

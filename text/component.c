@@ -48,7 +48,7 @@ moe_status moe_component_pattern(char **literal, struct moe_regex **regex, struc
         if (!*text)
             return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: an empty string is not implemented", v.doc->file,
                             string.path);
-        *literal = strdup(text);
+        *literal = moe_text_copy(text, strlen(text));
         return *literal ? MOE_OK : MOE_FAIL(err, MOE_E_MEMORY, "%s: %s: out of memory", v.doc->file, v.path);
     }
     char where[256];

@@ -52,7 +52,7 @@ static moe_status read_replace(struct moe_decoder_stage *stage, struct moe_json_
     const char *content;
     MOE_TRY(moe_pattern_open(&stage->pattern, moe_json_get(v, "pattern"), err));
     MOE_TRY(moe_json_string(&content, moe_json_get(v, "content"), err));
-    stage->content = strdup(content);
+    stage->content = moe_text_copy(content, strlen(content));
     return stage->content ? MOE_OK
                           : MOE_FAIL(err, MOE_E_MEMORY, "%s: %s: out of memory", v.doc->file, v.path);
 }

@@ -20,7 +20,7 @@ struct moe_normalizer_step {
 static moe_status copy_string(char **out, struct moe_json_value v, moe_error *err) {
     const char *text;
     MOE_TRY(moe_json_string(&text, v, err));
-    *out = strdup(text);
+    *out = moe_text_copy(text, strlen(text));
     return *out ? MOE_OK : MOE_FAIL(err, MOE_E_MEMORY, "%s: %s: out of memory", v.doc->file, v.path);
 }
 

@@ -257,7 +257,12 @@ moe_status moe_regex_class(struct moe_regex_parser *p, struct moe_charset *set, 
     bool negative = *p->p == '^';
     p->p += negative;
     if (++p->depth > MOE_REGEX_MAX_DEPTH) return moe_regex_refuse(p, MOE_E_UNSUPPORTED, "nested too deep");
+    if (negative && p->in_negative) /* the reference is not always right about it */
+        return moe_regex_refuse(p, MOE_E_UNSUPPORTED, "a negative class inside a negative class");
+    bool outer = p->in_negative;
+    p->in_negative = outer || negative;
     MOE_TRY(take_operands(p, set));
+    p->in_negative = outer;
     p->depth--;
     if (ignore_case) {
         if (!negative && moe_unicode_has_several(set))

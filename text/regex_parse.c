@@ -139,6 +139,7 @@ static moe_status emit_general_newline(struct moe_regex_parser *p) {
     MOE_TRY(emit_with_newline(p, "", "|"));
     if (!moe_charset_add_ranges(&set, newlines, 3)) return moe_regex_no_memory(p);
     MOE_TRY(emit_set(p, &set));
+    p->nullable = false;
     return emit(p, ")");
 }
 
@@ -297,35 +298,6 @@ static moe_status skip_ignored(struct moe_regex_parser *p, struct moe_regex_opti
     }
 }
 
-static moe_status parse_atom(struct moe_regex_parser *p, struct moe_regex_options o, enum atom *atom) {
-    char c = *p->p;
-    *atom = ATOM_NONE;
-    if (c == '\0' || c == '|' || c == ')') return MOE_OK;
-    *atom = ATOM_SET;
-    if (c != '\\' && c != '[' && c != '(' && c != '.' && c != '^' && c != '$') {
-        if (c == '*' || c == '+' || c == '?')
-            return moe_regex_refuse(p, MOE_E_FORMAT, "a quantifier with nothing before it");
-        return parse_literal(p, o, moe_regex_take(p));
-    }
-    p->p++;
-    switch (c) {
-    case '\\':
-        return parse_escape(p, o, atom);
-    case '[':
-        return parse_class(p, o);
-    case '(':
-        return parse_group(p, o, atom);
-    default:
-        break;
-    }
-    p->n_literals = 0;
-    if (c == '.')
-        return o.dot_all ? emit_range(p, 0, MOE_MAX_CODE_POINT, false) : emit_range(p, '\n', '\n', true);
-    *atom = ATOM_ANCHOR;
-    if (c == '^') return emit_with_newline(p, "(?:\\A|(?<=", ")(?!\\z))");
-    return emit_with_newline(p, "(?=", "|\\z)");
-}
-
 struct quantifier {
     bool found, interval;
     bool fixed; /* {n} */
@@ -348,6 +320,36 @@ static bool take_interval(struct moe_regex_parser *p, struct quantifier *q) {
     q->max = !upper ? q->min : m ? (unsigned)strtoul(upper, NULL, 10) : UINT_MAX;
     p->p = (upper ? upper + m : s + n) + 1;
     return true;
+}
+
+static moe_status parse_atom(struct moe_regex_parser *p, struct moe_regex_options o, enum atom *atom) {
+    char c = *p->p;
+    *atom = ATOM_NONE;
+    if (c == '\0' || c == '|' || c == ')') return MOE_OK;
+    *atom = ATOM_SET;
+    if (c != '\\' && c != '[' && c != '(' && c != '.' && c != '^' && c != '$') {
+        struct quantifier q;
+        if (c == '*' || c == '+' || c == '?' || (c == '{' && take_interval(p, &q)))
+            return moe_regex_refuse(p, MOE_E_FORMAT, "a quantifier with nothing before it");
+        return parse_literal(p, o, moe_regex_take(p));
+    }
+    p->p++;
+    switch (c) {
+    case '\\':
+        return parse_escape(p, o, atom);
+    case '[':
+        return parse_class(p, o);
+    case '(':
+        return parse_group(p, o, atom);
+    default:
+        break;
+    }
+    p->n_literals = 0;
+    if (c == '.')
+        return o.dot_all ? emit_range(p, 0, MOE_MAX_CODE_POINT, false) : emit_range(p, '\n', '\n', true);
+    *atom = ATOM_ANCHOR;
+    if (c == '^') return emit_with_newline(p, "(?:\\A|(?<=", ")(?!\\z))");
+    return emit_with_newline(p, "(?=", "|\\z)");
 }
 
 static void take_quantifier(struct moe_regex_parser *p, struct quantifier *q) {
@@ -393,6 +395,9 @@ static moe_status parse_quantifiers(struct moe_regex_parser *p, struct moe_regex
         if (!q.found) return MOE_OK;
         if (atom == ATOM_ANCHOR || atom == ATOM_REST)
             return moe_regex_refuse(p, MOE_E_FORMAT, "a quantifier of what cannot be repeated");
+        /* where such a repetition stops is not the same here and there */
+        if (p->nullable && q.max > 1)
+            return moe_regex_refuse(p, MOE_E_UNSUPPORTED, "a repetition of what can match nothing");
         if (before.found) {
             if (!before.interval)
                 return moe_regex_refuse(p, MOE_E_UNSUPPORTED, "a quantifier of a quantifier");
@@ -402,14 +407,14 @@ static moe_status parse_quantifiers(struct moe_regex_parser *p, struct moe_regex
         MOE_TRY(emit_quantifier(p, &q));
         *unbounded = !before.found && q.max == UINT_MAX;
         p->n_literals = 0;
+        if (q.min == 0) p->nullable = true;
         before = q;
     }
 }
 
 /* A branch that begins with X+ (or X*, X{n,}) and failed at one X fails at the next: what follows was tried
- * at every end of the run already. So a run is entered only at its start, or where the search begins; without
- * that,
- * "\s+$" takes a time quadratic in the length of a run. */
+ * at every end of the run already. So a run is entered only at its start, or where the search begins;
+ * without that, "\s+$" takes a time quadratic in the length of a run. */
 static moe_status guard_run(struct moe_regex_parser *p, size_t start) {
     struct moe_regex_item set = p->program->items[start];
     MOE_TRY(insert(p, start, (struct moe_regex_item){.kind = MOE_REGEX_TEXT, .text = "))"}));
@@ -419,7 +424,7 @@ static moe_status guard_run(struct moe_regex_parser *p, size_t start) {
 
 static moe_status parse_branch(struct moe_regex_parser *p, struct moe_regex_options o, bool top) {
     size_t start = p->program->n_items, first_end = 0;
-    bool run = false;
+    bool run = false, nullable = true;
     for (size_t n = 0;; n++) {
         size_t at = p->program->n_items;
         enum atom atom;
@@ -427,17 +432,23 @@ static moe_status parse_branch(struct moe_regex_parser *p, struct moe_regex_opti
         MOE_TRY(skip_ignored(p, o));
         MOE_TRY(parse_atom(p, o, &atom));
         if (atom == ATOM_NONE) break;
+        if (atom == ATOM_SET || atom == ATOM_ANCHOR) p->nullable = atom == ATOM_ANCHOR;
         MOE_TRY(parse_quantifiers(p, o, at, atom, &unbounded));
+        nullable = nullable && p->nullable;
         if (n > 0) continue;
         run = top && atom == ATOM_SET && unbounded;
         first_end = p->program->n_items;
     }
+    p->nullable = nullable;
     return run && p->program->n_items > first_end ? guard_run(p, start) : MOE_OK;
 }
 
 static moe_status parse_branches(struct moe_regex_parser *p, struct moe_regex_options o, bool top) {
+    bool nullable = false;
     for (;;) {
         MOE_TRY(parse_branch(p, o, top));
+        nullable = nullable || p->nullable;
+        p->nullable = nullable;
         if (*p->p != '|') return MOE_OK;
         p->p++;
         p->n_literals = 0;

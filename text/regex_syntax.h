@@ -16,8 +16,10 @@ struct moe_regex_parser {
     const char *where;
     struct moe_regex_program *program;
     unsigned depth;       /* groups and classes open */
+    bool in_negative;     /* inside a class with '^' */
     uint32_t literals[3]; /* the last ones in a row that ignore case */
     size_t n_literals;
+    bool nullable; /* what was parsed last, an atom or branches, can match nothing */
     moe_error *err;
 };
 

@@ -50,7 +50,8 @@ static moe_status read_truncation(struct moe_tokenizer *t, struct moe_json_value
 moe_status moe_tokenizer_read(struct moe_tokenizer *out, const struct moe_json *doc, moe_error *err) {
     struct moe_json_value root = moe_json_root(doc);
     if (!moe_json_is_object(root)) return MOE_FAIL(err, MOE_E_FORMAT, "%s: expected an object", doc->file);
-    if (!(out->file = strdup(doc->file))) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", doc->file);
+    if (!(out->file = moe_text_copy(doc->file, strlen(doc->file))))
+        return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", doc->file);
     MOE_TRY(check_version(root, err));
     MOE_TRY(check_padding(moe_json_get(root, "padding"), err));
     MOE_TRY(read_truncation(out, moe_json_get(root, "truncation"), err));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/moe.h"
+#include "text/regex.h"
 
 static int hex_value(int c) {
     return c <= '9' ? c - '0' : c - 'a' + 10;
@@ -15,11 +16,38 @@ static void answer_error(const moe_error *err) {
     printf("! %s\n", err->message);
 }
 
+/* Reads hexadecimal in place; returns the length. */
+static size_t read_hex(char *hex) {
+    size_t n = strspn(hex, "0123456789abcdef") / 2;
+    for (size_t i = 0; i < n; i++) hex[i] = (char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+    return n;
+}
+
+static void answer_matches(char *request, moe_error *err) {
+    char *pattern = request + 2, *text = strchr(pattern, ' ') + 1;
+    struct moe_regex *regex = NULL;
+    struct moe_regex_scan scan = {0};
+    size_t start, end, n = read_hex(text);
+    pattern[read_hex(pattern)] = '\0';
+    moe_status status = moe_regex_open(&regex, pattern, "pattern", err);
+    if (status == MOE_OK) status = moe_regex_scan_begin(&scan, regex, text, n, err);
+    for (bool found = status == MOE_OK; found;) {
+        status = moe_regex_scan_next(&scan, &found, &start, &end, err);
+        found = found && status == MOE_OK;
+        if (found) printf("%zu,%zu,", start, end);
+    }
+    if (status == MOE_OK)
+        putchar('\n');
+    else
+        answer_error(err);
+    moe_regex_scan_free(&scan);
+    moe_regex_close(regex);
+}
+
 static void answer_encode(const moe_tokenizer *tokenizer, char *request, moe_error *err) {
     char *hex = request + 4;
-    size_t n = strlen(hex) / 2, n_ids;
+    size_t n = read_hex(hex), n_ids;
     uint32_t *ids;
-    for (size_t i = 0; i < n; i++) hex[i] = (char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
     if (moe_tokenizer_encode(&ids, &n_ids, tokenizer, hex, n, request[2] == '1', err) != MOE_OK) {
         answer_error(err);
         return;
@@ -96,6 +124,8 @@ int main(int argc, char **argv) {
         if (line[n - 1] == '\n') line[n - 1] = '\0';
         if (line[0] == 'e')
             answer_encode(tokenizer, line, &err);
+        else if (line[0] == 's')
+            answer_matches(line, &err);
         else
             answer_decode(tokenizer, line, &err);
         fflush(stdout);
