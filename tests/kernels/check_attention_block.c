@@ -159,6 +159,40 @@ static void near_double(const struct check *c, size_t key_dim, size_t value_dim)
     check_reset();
 }
 
+/* Scores that are zeros of both signs, by underflow: whichever is found first, max is +0. */
+static void check_zero_max(const struct check *c) {
+    enum { N_Q = 5, DIM = 3 };
+    const uint8_t first[N_Q] = {0, 1, 0, 7, 33}, last[N_Q] = {64, 64, 20, 40, 50};
+    float *q = check_floats(N_Q), *keys = check_aligned_floats(MOE_KEY_BLOCK);
+    float *values = check_aligned_floats(MOE_KEY_BLOCK * DIM);
+    for (size_t i = 0; i < N_Q; i++) q[i] = 1;
+    for (size_t j = 0; j < MOE_KEY_BLOCK; j++) keys[j] = check_below(2) ? 0x1p-149f : -0x1p-149f;
+    check_fill(values, MOE_KEY_BLOCK * DIM, CHECK_UNIT);
+    const struct moe_attention_block a = {.q = q,
+                                          .n_q = N_Q,
+                                          .keys = keys,
+                                          .values = values,
+                                          .key_dim = 1,
+                                          .value_dim = DIM,
+                                          .scale = 0.25f,
+                                          .first = first,
+                                          .last = last};
+    const struct state ref = room(N_Q, DIM), got = room(N_Q, DIM);
+    for (size_t i = 0; i < N_Q; i++) {
+        ref.max[i] = got.max[i] = -INFINITY;
+        ref.sum[i] = got.sum[i] = 0;
+    }
+    memset(ref.out, 0, N_Q * DIM * sizeof *ref.out);
+    memset(got.out, 0, N_Q * DIM * sizeof *got.out);
+    run(c->ref, a, ref);
+    run(&c->k, a, got);
+    compare(&a, ref, got);
+    for (size_t i = 0; i < N_Q; i++)
+        if (got.max[i] != 0 || signbit(got.max[i]))
+            cr_assert_fail("attention: max is %g", (double)got.max[i]);
+    check_reset();
+}
+
 void check_attention_block(const struct check *c) {
     static const size_t dims[][2] = {{1, 1},   {2, 3},   {15, 17}, {16, 16},   {32, 32},   {33, 31},
                                      {64, 64}, {80, 96}, {96, 80}, {128, 128}, {192, 128}, {65, 129}};
@@ -171,4 +205,5 @@ void check_attention_block(const struct check *c) {
         if (c->scalar) near_double(c, dims[d][0], dims[d][1]);
     }
     for (int i = 0; i < 200; i++) check_case(c, 1 + check_below(12), 32, 48, ANY, CHECK_UNIT);
+    for (int i = 0; i < 20; i++) check_zero_max(c);
 }
