@@ -1,7 +1,9 @@
 /* OpenBLAS against double, and that neither way writes outside its outputs. */
 #include "tests/kernels/check.h"
 
+#include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "kernels/openblas.h"
@@ -69,6 +71,42 @@ Test(openblas, best_way) {
 
 Test(openblas, loop) {
     check_all(moe_openblas_gemm_loop);
+}
+
+enum { WORKERS = 4, K = 512, COLS = 256, ROWS = 64 };
+
+static void *work(void *problem) {
+    for (int i = 0; i < 10; i++) moe_openblas_gemm(problem, 1, COLS, K);
+    return NULL;
+}
+
+static size_t count_threads(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    size_t n = 0;
+    while (tasks && readdir(tasks)) n++;
+    if (tasks) closedir(tasks);
+    return n;
+}
+
+/* Several callers at once, as the engine's workers are, and no threads of its own: right, and no thread more.
+ */
+Test(openblas, callers_bring_the_threads) {
+    if (!moe_openblas_available()) cr_skip("this build has no OpenBLAS");
+    moe_openblas_start();
+    float *w = check_floats(COLS * K), *x = check_floats(ROWS * K), *y = check_floats(WORKERS * ROWS * COLS);
+    check_fill(w, COLS * K, CHECK_UNIT);
+    check_fill(x, ROWS * K, CHECK_UNIT);
+    struct moe_openblas_problem p[WORKERS];
+    pthread_t threads[WORKERS];
+    for (size_t i = 0; i < WORKERS; i++)
+        p[i] = (struct moe_openblas_problem){y + i * ROWS * COLS, x, w, ROWS, COLS, K, K};
+    const size_t before = count_threads();
+    work(&p[0]);
+    cr_assert_eq(count_threads(), before);
+    for (size_t i = 0; i < WORKERS; i++) cr_assert_eq(pthread_create(&threads[i], NULL, work, &p[i]), 0);
+    for (size_t i = 0; i < WORKERS; i++) pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < WORKERS; i++) near_double(&p[i], COLS, K);
+    check_reset();
 }
 
 Test(openblas, name) {
