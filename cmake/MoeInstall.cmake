@@ -2,8 +2,13 @@
 # The programs find the library by its place relative to their own, so a whole prefix can be moved.
 file(RELATIVE_PATH moe_bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 set_target_properties(moe-run moe-bench moe-compare PROPERTIES INSTALL_RPATH "$ORIGIN/${moe_bin_to_lib}")
-# An OpenBLAS from outside the system's folders (a Python package's) is used where it lies.
-set_target_properties(moe PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+# An OpenBLAS that is a Python package's comes along, since the environment that it lies in may go.
+if(MOE_SCIPY_OPENBLAS)
+    install(FILES ${MOE_SCIPY_OPENBLAS} DESTINATION ${CMAKE_INSTALL_LIBDIR}/moe)
+    set_target_properties(moe PROPERTIES INSTALL_RPATH "$ORIGIN/moe")
+else()
+    set_target_properties(moe PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
 
 install(TARGETS moe LIBRARY PUBLIC_HEADER)
 install(TARGETS moe-run moe-bench moe-compare RUNTIME)
