@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "engine/forward.h"
-#include "engine/machine.h"
 #include "kernels/openblas.h"
 
 enum { DEFAULT_ROWS = 512, MAX_SEQUENCES = 4096, MAX_THREADS = 1024, MAX_CONTEXT = 1 << 28 };

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/machine.h"
+
 enum { DRAWS = 1 << 16 };
 
 struct block {
@@ -14,6 +16,7 @@ struct block {
 
 struct moe_synthetic {
     uint64_t state;
+    size_t available; /* bytes that may still be taken: pages are only found missing when they are written */
     uint16_t normal[DRAWS]; /* BF16 */
     struct block *blocks;
     size_t n_blocks, capacity;
@@ -41,6 +44,7 @@ moe_status moe_synthetic_open(struct moe_synthetic **out, uint64_t seed, moe_err
     struct moe_synthetic *s = *out = calloc(1, sizeof *s);
     if (!s) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     s->state = seed;
+    s->available = moe_memory_available();
     for (size_t i = 0; i < DRAWS; i++) {
         float x = 0.02f * normal(&s->state);
         uint32_t bits;
@@ -66,6 +70,9 @@ static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_er
         s->blocks = blocks;
         s->capacity = capacity;
     }
+    if (bytes > s->available)
+        return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: random weights of this shape do not fit");
+    s->available -= bytes;
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", bytes);
     s->blocks[s->n_blocks++] = (struct block){p, bytes};

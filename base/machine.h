@@ -1,5 +1,5 @@
-#ifndef MOE_ENGINE_MACHINE_H
-#define MOE_ENGINE_MACHINE_H
+#ifndef MOE_BASE_MACHINE_H
+#define MOE_BASE_MACHINE_H
 /* What the machine has. */
 
 #include <stddef.h>
