@@ -92,7 +92,9 @@ static moe_status bind_weights(struct moe_model *m, const char *dir, const moe_m
         MOE_TRY(moe_checkpoint_open(&m->checkpoint, dir, err));
         source = moe_source_checkpoint(m->checkpoint);
     }
-    return moe_weights_bind(&m->weights, &m->spec, &source, &progress, err);
+    MOE_TRY(moe_weights_bind(&m->weights, &m->spec, &source, &progress, err));
+    if (m->synthetic) moe_synthetic_draw(m->synthetic);
+    return MOE_OK;
 }
 
 static void fill_info(struct moe_model *m) {

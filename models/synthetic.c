@@ -11,7 +11,7 @@ enum { DRAWS = 1 << 16 };
 
 struct block {
     void *data;
-    size_t bytes;
+    size_t bytes, n_weights; /* n_weights of a matrix still to be drawn; 0: a vector, which has its values */
 };
 
 struct moe_synthetic {
@@ -75,7 +75,7 @@ static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_er
     s->available -= bytes;
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", bytes);
-    s->blocks[s->n_blocks++] = (struct block){p, bytes};
+    s->blocks[s->n_blocks++] = (struct block){.data = p, .bytes = bytes};
     *out = p;
     return MOE_OK;
 }
@@ -102,14 +102,20 @@ static moe_status get(void *context, struct moe_source_tensor *out, const char *
         for (size_t i = 0; i < n; i++) x[i] = mean + 0.02f * normal(&s->state);
         return MOE_OK;
     }
-    uint16_t *w = data;
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) { /* one draw of 64 bits picks four weights */
-        uint64_t r = next(&s->state);
-        for (size_t j = 0; j < 4; j++) w[i + j] = s->normal[r >> 16 * j & (DRAWS - 1)];
-    }
-    for (; i < n; i++) w[i] = s->normal[next(&s->state) & (DRAWS - 1)];
+    s->blocks[s->n_blocks - 1].n_weights = n;
     return MOE_OK;
+}
+
+void moe_synthetic_draw(struct moe_synthetic *s) {
+    for (struct block *b = s->blocks; b < s->blocks + s->n_blocks; b++) {
+        uint16_t *w = b->data;
+        size_t i = 0;
+        for (; i + 4 <= b->n_weights; i += 4) { /* one draw of 64 bits picks four weights */
+            uint64_t r = next(&s->state);
+            for (size_t j = 0; j < 4; j++) w[i + j] = s->normal[r >> 16 * j & (DRAWS - 1)];
+        }
+        for (; i < b->n_weights; i++) w[i] = s->normal[next(&s->state) & (DRAWS - 1)];
+    }
 }
 
 struct moe_source moe_source_synthetic(struct moe_synthetic *s) {
