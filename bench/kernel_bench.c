@@ -108,7 +108,7 @@ static bool wanted(const struct bench *b, const char *op) {
 
 /* ---- operations on vectors ---------------------------------------------------------------------------- */
 
-enum { WIDTH = 2048, FFN = 768, HEAD = 128 };
+enum { WIDTH = 2048, FFN = 768, HEAD = 128, PAIRS = HEAD / 2 };
 
 struct vectors {
     float *x, *y, *z;
@@ -139,8 +139,8 @@ static void free_vectors(struct vectors *v) {
     }
 
 BENCH_VECTOR(rmsnorm, WIDTH, 12, 4, rmsnorm(v->y, v->x, v->z, WIDTH, 1e-6f))
-BENCH_VECTOR(rope_angles, HEAD / 2, 12, 0, rope_angles(v->y, v->z, v->x, HEAD / 2, 12345, 1))
-BENCH_VECTOR(rope_half, HEAD / 2, 24, 6, rope_half(v->x, v->y, v->z, HEAD / 2))
+BENCH_VECTOR(rope_angles, PAIRS, 12, 0, rope_angles(v->y, v->z, v->x, PAIRS, 12345, 1))
+BENCH_VECTOR(rope_half, PAIRS, 24, 6, rope_half(v->x, v->y, v->z, PAIRS))
 BENCH_VECTOR(clamp, WIDTH, 8, 2, clamp(v->x, WIDTH, 8))
 BENCH_VECTOR(add, WIDTH, 12, 1, add(v->y, v->x, WIDTH))
 BENCH_VECTOR(scale, WIDTH, 8, 1, scale(v->y, v->x, WIDTH, 0.5f))

@@ -334,11 +334,11 @@ moe_status moe_pretokenizer_apply(struct moe_pretokens *out, const struct moe_pr
     return MOE_OK;
 }
 
-void moe_pretokens_free(struct moe_pretokens *t) {
-    moe_bytes_free(&t->pieces.text);
-    moe_bytes_free(&t->spare.text);
-    free(t->pieces.list);
-    free(t->spare.list);
-    moe_matcher_free(&t->matcher);
-    *t = (struct moe_pretokens){0};
+void moe_pretokens_free(struct moe_pretokens *pretokens) {
+    moe_bytes_free(&pretokens->pieces.text);
+    moe_bytes_free(&pretokens->spare.text);
+    free(pretokens->pieces.list);
+    free(pretokens->spare.list);
+    moe_matcher_free(&pretokens->matcher);
+    *pretokens = (struct moe_pretokens){0};
 }

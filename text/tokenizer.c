@@ -74,7 +74,7 @@ moe_status moe_tokenizer_open(moe_tokenizer **out, const char *dir, moe_error *e
     if (!tokenizer || !file) {
         status = MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", dir);
     } else {
-        strcpy(stpcpy(file, dir), name);
+        memcpy(stpcpy(file, dir), name, sizeof name);
         status = moe_json_open(&doc, file, MAX_FILE_BYTES, err);
         if (status == MOE_OK) {
             status = moe_tokenizer_read(tokenizer, &doc, err);
