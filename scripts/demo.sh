@@ -18,6 +18,6 @@ fi
 
 if [[ $# -eq 0 ]]; then
     echo "demo: a small mixture-of-experts model that ships with moe continues \"Once upon a time, there was\":" >&2
-    set -- -p "Once upon a time, there was" -n 160
+    set -- -p "Once upon a time, there was" -n 400
 fi
 "$here/build/release/moe-run" "$@"
