@@ -37,11 +37,7 @@ QWEN_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 HEAD_ROWS = 64
-PROMPTS = [
-    "Once upon a time, there was",
-    "Once upon a time, there was a little fox named",
-    "Long ago, a king",
-]
+PROMPTS = ["Once upon a time, there was", "Once there was a small boy named Ben", "Long ago, a young rabbit"]
 Tokens = npt.NDArray[np.uint16]
 
 
