@@ -160,12 +160,11 @@ static void open_session(struct run *r) {
 static void show_model(const struct run *r) {
     const moe_model_info *i = r->info;
     if (r->options->quiet) return;
-    note(
-        "%s: %.4g M parameters in %s, %zu layers, %zu of %zu experts; %s, %s, %zu thread%s; %.1f MiB for %zu "
-        "positions",
-        i->family, (double)i->n_parameters * 1e-6, i->storage, i->n_layers, i->top_k, i->n_experts, i->isa,
-        i->gemm, r->n_threads, r->n_threads == 1 ? "" : "s", (double)r->session_bytes / (1 << 20),
-        r->context);
+    note("%s: %.4g M parameters in %s, %zu layers, %zu of %zu experts; %s, %s, %s%zu thread%s; %.1f MiB for "
+         "%zu positions",
+         i->family, (double)i->n_parameters * 1e-6, i->storage, i->n_layers, i->top_k, i->n_experts, i->isa,
+         i->gemm, r->options->n_threads || r->n_threads == 1 ? "" : "up to ", r->n_threads,
+         r->n_threads == 1 ? "" : "s", (double)r->session_bytes / (1 << 20), r->context);
 }
 
 /* ---- output ------------------------------------------------------------------------------------------- */

@@ -166,7 +166,7 @@ void moe_gemm_run(struct moe_worker *worker, const struct moe_gemm_backend *back
         c.tile = TILE_OPENBLAS;
         run_openblas(worker, backend, &c);
     } else {
-        c.tile = choose_tile(problems, n_problems, worker->team->n_workers);
+        c.tile = choose_tile(problems, n_problems, worker->n_workers);
         run_native(worker, backend->kernels, &c);
     }
 }

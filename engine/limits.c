@@ -43,11 +43,11 @@ static void multiply_add(struct moe_worker *worker, void *context) {
 }
 
 /* The best of a few runs: a limit is what is possible, and noise only takes away. */
-static double fastest(struct moe_team *team, moe_work_fn *fn, struct probe *p) {
+static double fastest(struct moe_team *team, size_t n_workers, moe_work_fn *fn, struct probe *p) {
     double best = 0;
     for (int i = 0; i < REPEATS; i++) {
         double start = now();
-        moe_team_run(team, fn, p);
+        moe_team_run(team, n_workers, fn, p);
         double seconds = now() - start;
         if (best == 0 || seconds < best) best = seconds;
     }
@@ -67,9 +67,9 @@ moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads
     memset(data, 1, READ_BYTES); /* untouched pages would all be the one zero page */
     struct probe p = {.kernels = &kernels, .data = data};
     size_t n = n_threads ? n_threads : moe_physical_cores();
-    moe_team_init(&team, n);
-    *bandwidth = READ_BYTES / fastest(&team, read_memory, &p);
-    *flops = (double)n * FMA_ROUNDS * MOE_PROBE_FLOPS / fastest(&team, multiply_add, &p);
+    moe_team_init(&team);
+    *bandwidth = READ_BYTES / fastest(&team, n, read_memory, &p);
+    *flops = (double)n * FMA_ROUNDS * MOE_PROBE_FLOPS / fastest(&team, n, multiply_add, &p);
     munmap(data, READ_BYTES);
     return MOE_OK;
 }

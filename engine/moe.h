@@ -102,7 +102,8 @@ typedef struct moe_session_options {
     size_t context;     /* positions each slot can hold; > 0 */
     size_t max_rows;    /* most rows computed at once: longer evals run in chunks of it; 0 means 512 */
     size_t max_logits;  /* most rows of one eval whose logits are wanted; 0 means n_sequences */
-    size_t n_threads;   /* 0: the physical cores that the affinity mask of the process allows */
+    size_t n_threads; /* 0: up to the physical cores that the affinity mask of the process allows, fewer in a
+                         pass whose work is too small to share */
     void (*tap)(void *context, const moe_tap *tap); /* NULL: none */
     void *tap_context;
 } moe_session_options;

@@ -65,6 +65,7 @@ static void lay_out(struct moe_session *s) {
 static moe_status measure(struct moe_session *s, const moe_model *model, const moe_session_options *opt,
                           moe_error *err) {
     *s = (struct moe_session){.model = model, .options = *opt};
+    s->fits_threads = !opt->n_threads;
     MOE_TRY(check_options(&s->options, err));
     s->gemm = (struct moe_gemm_backend){.kernels = &model->kernels, .openblas = model->openblas};
     lay_out(s);
@@ -95,7 +96,7 @@ static moe_status open_session(struct moe_session *s, const moe_model *model, co
     MOE_TRY(moe_arena_back(&s->arena, err));
     lay_out(s);
     s->gemm.counters = &s->counters;
-    moe_team_init(&s->team, s->options.n_threads);
+    moe_team_init(&s->team);
     if (s->gemm.openblas) moe_openblas_start();
     return MOE_OK;
 }
@@ -160,9 +161,26 @@ static moe_status check_files(const struct moe_session *s, moe_error *err) {
     return s->model->checkpoint ? moe_checkpoint_check(s->model->checkpoint, err) : MOE_OK;
 }
 
+/* Multiply-adds of one row in the layers: what a phase between two barriers has to share out. */
+static size_t row_work(const struct moe_spec *spec) {
+    size_t attention = 2 * spec->head_dim * (spec->n_heads + spec->n_kv_heads);
+    size_t width = spec->top_k * spec->expert_width + spec->shared_width;
+    return spec->hidden_size * (attention + spec->n_experts + 3 * width);
+}
+
+/* A worker more is worth its waiting at barriers if every phase gives it some microseconds of work; on a busy
+ * machine a barrier can cost a time slice of another process, and a small model then runs best on one thread.
+ */
+static size_t count_workers(const struct moe_session *s, size_t n_rows) {
+    enum { PHASES = 8, LEAST_WORK = 500000 };
+    if (!s->fits_threads) return s->options.n_threads;
+    size_t n = n_rows * row_work(&s->model->spec) / PHASES / LEAST_WORK;
+    return n < 1 ? 1 : n < s->options.n_threads ? n : s->options.n_threads;
+}
+
 static void run_pass(struct moe_session *s, const moe_row *rows, size_t n_rows) {
     moe_batch_set(&s->batch, rows, n_rows);
-    moe_team_run(&s->team, moe_forward, s);
+    moe_team_run(&s->team, count_workers(s, n_rows), moe_forward, s);
     s->n_logits += s->batch.n_wanted;
     s->counters.n_rows += n_rows;
     s->counters.n_passes++;

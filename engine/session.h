@@ -14,6 +14,7 @@ struct moe_session {
     struct moe_team team; /* first: it wants a cache line's alignment */
     const struct moe_model *model;
     moe_session_options options; /* defaults filled in */
+    bool fits_threads;           /* n_threads was left to us: a small pass takes fewer */
     struct moe_arena arena;
     struct moe_gemm_backend gemm;
     struct moe_cache cache;

@@ -18,8 +18,7 @@ static inline void pause_spin(void) {
 #endif
 }
 
-void moe_team_init(struct moe_team *team, size_t n_workers) {
-    team->n_workers = n_workers;
+void moe_team_init(struct moe_team *team) {
     atomic_init(&team->arrived, 0);
     atomic_init(&team->generation, 0);
     atomic_init(&team->next_task, 0);
@@ -28,7 +27,7 @@ void moe_team_init(struct moe_team *team, size_t n_workers) {
 void moe_worker_barrier(struct moe_worker *worker) {
     struct moe_team *team = worker->team;
     size_t generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == team->n_workers) {
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == worker->n_workers) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
         atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
@@ -48,22 +47,20 @@ bool moe_worker_next(struct moe_worker *worker, size_t n_tasks, size_t *task) {
     return *task < n_tasks;
 }
 
-static void run_worker(struct moe_team *team, size_t rank, moe_work_fn *fn, void *context) {
-    struct moe_worker worker = {team, rank};
+static void run_worker(struct moe_team *team, size_t rank, size_t n_workers, moe_work_fn *fn, void *context) {
+    struct moe_worker worker = {team, rank, n_workers};
     moe_worker_barrier(&worker);
     fn(&worker, context);
     moe_worker_barrier(&worker);
 }
 
-void moe_team_run(struct moe_team *team, moe_work_fn *fn, void *context) {
-    if (team->n_workers == 1) {
-        run_worker(team, 0, fn, context);
+void moe_team_run(struct moe_team *team, size_t n_workers, moe_work_fn *fn, void *context) {
+    if (n_workers == 1) {
+        run_worker(team, 0, 1, fn, context);
         return;
     }
-    /* dynamic adjustment off for this region: the barrier counts on every worker being there */
-    int dynamic = omp_get_dynamic();
-    omp_set_dynamic(0);
-#pragma omp parallel num_threads((int)team->n_workers) default(none) shared(team, fn, context)
-    run_worker(team, (size_t)omp_get_thread_num(), fn, context);
-    omp_set_dynamic(dynamic);
+    /* what OpenMP grants is what the barrier counts on: limits of its environment make that fewer than asked
+     * for */
+#pragma omp parallel num_threads((int)n_workers) default(none) shared(team, fn, context)
+    run_worker(team, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads(), fn, context);
 }

@@ -11,7 +11,6 @@
 #include "base/arena.h"
 
 struct moe_team {
-    size_t n_workers;
     /* each on its own cache line: all workers spin on `generation` while others still take tasks */
     _Alignas(MOE_ALIGN) atomic_size_t arrived;
     _Alignas(MOE_ALIGN) atomic_size_t generation;
@@ -20,14 +19,15 @@ struct moe_team {
 
 struct moe_worker {
     struct moe_team *team;
-    size_t rank; /* 0 .. n_workers - 1; the caller's thread is 0 */
+    size_t rank, n_workers; /* rank 0 is the caller's thread */
 };
 
 typedef void moe_work_fn(struct moe_worker *worker, void *context);
 
-void moe_team_init(struct moe_team *team, size_t n_workers);
-/* Runs fn once on each worker and returns when all have; nothing may fail in it. */
-void moe_team_run(struct moe_team *team, moe_work_fn *fn, void *context);
+void moe_team_init(struct moe_team *team);
+/* Runs fn once on each of n_workers workers (fewer where the system or an enclosing parallel region grants
+ * fewer) and returns when all have; nothing may fail in it. */
+void moe_team_run(struct moe_team *team, size_t n_workers, moe_work_fn *fn, void *context);
 
 /* Waits for all workers of the team; what each wrote before is seen by all after. Starts the next phase's
  * tasks at 0. */

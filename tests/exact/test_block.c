@@ -52,7 +52,7 @@ ParameterizedTest(struct block *c, block, ffn) {
         moe_activations_pack(&s->normed, r, s->gemm.kernels);
     }
     moe_batch_set(&s->batch, rows, n_rows);
-    moe_team_run(&s->team, run_block, s);
+    moe_team_run(&s->team, 2, run_block, s);
 
     double worst = 0;
     for (size_t i = 0; i < n_rows * hidden; i++)
