@@ -22,10 +22,9 @@ except ImportError:
 
 from fuzz_tokenizer import ask
 
-CLASSES = r"\w \W \s \S \d \D \h \p{L} \p{N} \P{L} \p{^N} \p{Lu} \p{Ll} \p{M} \p{P} \p{S} \p{Han} \p{Z} \p{Lt}".split()
-CLASSES += (
-    r"\p{Alpha} \p{Word} \p{Punct} \p{Greek} \p{Hiragana} \p{Cyrillic} \p{Cn} \p{Co} \p{LC} \p{Any}".split()
-)
+CLASSES = r"\w \W \s \S \d \D \h \p{L} \p{N} \P{L} \p{^N} \p{Lu} \p{Ll} \p{M} \p{P} \p{S} \p{Han}".split()
+CLASSES += r"\p{Alpha} \p{Word} \p{Punct} \p{Greek} \p{Hiragana} \p{Cyrillic} \p{Cn} \p{Co} \p{LC}".split()
+CLASSES += r"\p{Any} \p{Z} \p{Lt}".split()
 BRACKETS = "alnum alpha blank cntrl digit graph lower print punct space upper xdigit word ascii".split()
 LITERALS = list("abcsStTkKeE'0-9 .,!&^") + [
     "é",

@@ -6,8 +6,8 @@
 Each DIRECTORY holds a tokenizer.json. Texts are made of many scripts, whitespace of every kind, marks, emoji,
 code points of Unicode 10 to 17, contractions, added tokens and pieces of the vocabulary; ids are drawn from
 the vocabulary and a little beyond. DRIVER (text_driver) also checks that decoding id by id gives the text
-that decoding at once gives. Prints every difference that it finds, up to 20 for each tokenizer, and exits with 1
-if there is any; with 77 if `tokenizers` is not installed.
+that decoding at once gives. Prints every difference that it finds, up to 20 for each tokenizer, and exits
+with 1 if there is any; with 77 if `tokenizers` is not installed.
 """
 
 from __future__ import annotations
