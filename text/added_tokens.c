@@ -140,7 +140,9 @@ static moe_status index_tokens(struct moe_added_tokens *added, struct moe_json_v
         const char *pattern = token->normalized ? decoded(token) : token->content;
         bool is_new;
         token->skipped = moe_strmap_find(&added->specials, decoded(token), strlen(decoded(token))) != NULL;
-        if (!*pattern) continue; /* never found */
+        if (!*pattern)
+            return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: \"%s\" is empty once it is normalized",
+                            v.doc->file, v.path, token->content);
         if (!moe_trie_add(token->normalized ? &added->normalized : &added->raw, &is_new, pattern,
                           strlen(pattern), (uint32_t)i))
             return fail_memory(v, err);

@@ -160,7 +160,7 @@ static moe_status replace(struct moe_decoder_stream *s, size_t i, const char *te
             return fail_memory(err);
         done = end;
     }
-    if (!moe_bytes_append(&state->made, text + done, n - done)) return fail_memory(err);
+    if (n > done && !moe_bytes_append(&state->made, text + done, n - done)) return fail_memory(err);
     return pass_on(s, i, true, err);
 }
 

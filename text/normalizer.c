@@ -53,7 +53,10 @@ static moe_status read_step(void *context, const char *type, struct moe_json_val
     }
     if (strcmp(type, "Prepend") == 0) {
         step->kind = STEP_PREPEND;
-        return copy_string(&step->content, moe_json_get(v, "prepend"), err);
+        MOE_TRY(copy_string(&step->content, moe_json_get(v, "prepend"), err));
+        if (*step->content) return MOE_OK; /* of the empty string the reference makes something else */
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s.prepend: the empty string is not implemented",
+                        v.doc->file, v.path);
     }
     if (strcmp(type, "Replace") == 0) {
         step->kind = STEP_REPLACE;
@@ -86,14 +89,25 @@ static moe_status fail_memory(moe_error *err) {
     return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
 }
 
+/* How much of `whole`, not empty, comes from the first character of the input, whose own form is `alone`:
+ * what the two have in common, for marks that follow may have come between; at least one character, for it
+ * may have composed with them. */
+static size_t common_start(const char *alone, size_t n_alone, const char *whole, size_t n_whole) {
+    size_t n = 0;
+    while (n < n_alone && n < n_whole && alone[n] == whole[n]) n++;
+    while (n > 0 && n < n_whole && ((unsigned char)whole[n] & 0xC0) == 0x80) n--;
+    return n ? n : moe_char_length(*whole);
+}
+
 static moe_status apply_form(struct moe_normalized *t, enum moe_normal_form form, moe_error *err) {
-    if (t->from_start) { /* what the beginning becomes by itself; it may shrink when the rest joins it */
-        MOE_TRY(moe_normal_form(&t->spare, t->text.data, t->from_start, form, err));
-        t->from_start = t->spare.n;
-        t->spare.n = 0;
-    }
-    MOE_TRY(moe_normal_form(&t->spare, t->text.data, t->text.n, form, err));
-    if (t->from_start > t->spare.n) t->from_start = t->spare.n;
+    struct moe_bytes *out = &t->spare;
+    if (t->from_start) MOE_TRY(moe_normal_form(out, t->text.data, t->from_start, form, err));
+    size_t n_alone = out->n;
+    MOE_TRY(moe_normal_form(out, t->text.data, t->text.n, form, err));
+    out->n -= n_alone;
+    if (!t->from_start) return MOE_OK;
+    t->from_start = common_start(out->data, n_alone, out->data + n_alone, out->n);
+    memmove(out->data, out->data + n_alone, out->n);
     return MOE_OK;
 }
 

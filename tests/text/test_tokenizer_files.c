@@ -152,6 +152,9 @@ Test(tokenizer_files, added_tokens) {
     check_refused("{\"normalizer\":{\"type\":\"NFC\"},\"added_tokens\":[" TOKEN("3", "\xc3\xa9") "," TOKEN(
                       "4", "e\xcc\x81") "]," PLAIN "}",
                   MOE_E_UNSUPPORTED, "stands for two tokens");
+    check_refused("{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"\"},"
+                  "\"added_tokens\":[" TOKEN("3", "x") "]," PLAIN "}",
+                  MOE_E_UNSUPPORTED, "empty once it is normalized");
 }
 
 /* Ids in the file do not count: the vocabulary's do, then the next free one. */
@@ -200,6 +203,28 @@ Test(tokenizer_files, unknown_token_that_is_unknown) {
     free(ids);
     cr_expect(moe_tokenizer_encode(&ids, &n, tokenizer, "ab", 2, true, &err) == MOE_E_FORMAT);
     cr_expect(contains(err.message, "model.unk_token: \"u\""), "%s", err.message);
+    moe_tokenizer_close(tokenizer);
+}
+
+/* A mark that sorts between what the first character decomposes to: the second form must not read half of
+ * one. */
+Test(tokenizer_files, form_after_form) {
+    moe_tokenizer *tokenizer;
+    moe_error err;
+    uint32_t *ids;
+    size_t n;
+    static const char text[] = "\xef\xac\xac\xe0\xa8\xbc"; /* U+FB2C U+0A3C */
+    cr_assert(open_text(&tokenizer,
+                        "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFD\"},"
+                        "{\"type\":\"NFKD\"}]}," MODEL("\"\xd7\xa9\":4,\"\xe0\xa8\xbc\":1,\"\xd6\xbc\":2,"
+                                                       "\"\xd7\x81\":3",
+                                                       "") "}",
+                        &err) == MOE_OK,
+              "%s", err.message);
+    cr_assert(moe_tokenizer_encode(&ids, &n, tokenizer, text, strlen(text), true, &err) == MOE_OK, "%s",
+              err.message);
+    cr_expect(n == 4 && ids[0] == 4 && ids[1] == 1 && ids[2] == 2 && ids[3] == 3);
+    free(ids);
     moe_tokenizer_close(tokenizer);
 }
 
