@@ -2,6 +2,7 @@
  * refused. The expected spans are the reference's own (fuzz_regex.py compares many more). */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/loader/files.h"
@@ -85,6 +86,38 @@ Test(regex, empty_matches) {
     check_matches("a|", "ba", "0-0 1-2 ");
     check_matches("", "ab", "0-0 1-1 2-2 ");
     check_matches("\\w*", "ab c", "0-2 3-4 ");
+}
+
+Test(regex, syntax) {
+    check_matches("(?x) a b # c\n|d", "ab d", "0-2 3-4 ");
+    check_matches("a(?#comment)+", "aa", "0-2 ");
+    check_matches("(?<name>a)(b)", "ab", "0-2 ");
+    check_matches("(?'n'a)", "a", "0-1 ");
+    check_matches("\\R", "\r\n\n", "0-2 2-3 ");
+    check_matches("\\N\\O", "\na\n", "1-3 ");
+    check_matches("\\Bb", "ab b", "1-2 ");
+    check_matches("\\h+\\H", "fg", "0-2 ");
+    check_matches("\\x41\\x{42}\\u0043\\t\\e", "ABC\t\033", "0-5 ");
+    check_matches("[\\b\\n]", "\b", "0-1 ");
+    check_matches("[[:^alpha:]]", "a1", "1-2 ");
+    check_matches("[[:digit:][:upper:]]+", "aB1", "1-3 ");
+    check_matches("[[:print:]]&&[[:graph:]]", "a&&b", "0-4 ");
+    check_matches("[[:blank:][:cntrl:]]", "a\t", "1-2 ");
+    check_matches("[[:alnum:][:space:]]", "-1 ", "1-2 2-3 ");
+    check_matches("[[:lower:]][[:xdigit:]][[:ascii:]]", "aFz", "0-3 ");
+    check_matches("\\P{^Lu}\\p{^Lu}", "Aa", "0-2 ");
+    check_matches("(?<=a|bc)d", "ad bcd d", "1-2 5-6 ");
+}
+
+/* More than just-in-time code has stack for: the interpreter takes over. */
+Test(regex, deep) {
+    enum { N = 60000 };
+    char *text = malloc(N + 2), want[32];
+    memset(text, 'a', N);
+    memcpy(text + N, "c", 2);
+    snprintf(want, sizeof want, "0-%d ", N + 1);
+    check_matches("(?:ab|a)+c", text, want);
+    free(text);
 }
 
 Test(regex, refused) {
