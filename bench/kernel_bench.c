@@ -231,7 +231,8 @@ static void run_gemm(struct bench *b, void *args, size_t times) {
     struct product *p = args;
     size_t first = 0;
     for (size_t i = 0; i < times; i++) {
-        b->k.format[p->format].gemm(p->y, p->w.rows, &p->x, &p->w, first, p->n_cols);
+        float *y = (float *)((uintptr_t)p->y - first * sizeof *y); /* all into the same columns */
+        b->k.format[p->format].gemm(y, p->n_cols, &p->x, &p->w, first, p->n_cols);
         first = first + 2 * p->n_cols <= p->w.rows ? first + p->n_cols : 0;
     }
 }
@@ -245,7 +246,7 @@ static struct moe_matrix matrix(const struct bench *b, enum moe_format f, size_t
 static void bench_product(struct bench *b, enum moe_format f, size_t rows, size_t n_cols, size_t w_rows,
                           size_t k, const char *from) {
     const struct moe_matrix w = matrix(b, f, w_rows, k);
-    float *x = random_floats(rows * moe_padded(k)), *y = take(rows * w.rows * sizeof *y);
+    float *x = random_floats(rows * moe_padded(k)), *y = take(rows * n_cols * sizeof *y);
     struct product p = {f, {x, moe_padded(k), rows, NULL}, w, y, n_cols};
     char op[32], what[64];
     snprintf(op, sizeof op, "gemm %s", moe_format_name(f));
@@ -262,7 +263,7 @@ static void bench_gemm(struct bench *b, enum moe_format f) {
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
         if (b->set->rows && i > 0) break;
         const size_t rows = b->set->rows ? b->set->rows : usual[i];
-        bench_product(b, f, rows, cols, (64 << 20) / (k * moe_format_bits(f) / 8), k, "memory");
+        bench_product(b, f, rows, cols, SIZE_MAX / k / 4, k, "memory");
         bench_product(b, f, rows, cols, cols, k, "cache");
     }
 }

@@ -1,7 +1,10 @@
+#include <string.h>
+
 #include "kernels/scalar/table.h"
 
 void moe_pack_natural_scalar(float *y, const float *x, size_t k) {
-    for (size_t i = 0; i < moe_padded(k); i++) y[i] = i < k ? x[i] : 0;
+    memcpy(y, x, k * sizeof *y);
+    for (size_t i = k; i < moe_padded(k); i++) y[i] = 0;
 }
 
 void moe_pack_even_odd_scalar(float *y, const float *x, size_t k) {

@@ -17,6 +17,7 @@ enum {
     TILE_MAX = TILE_ROWS * TILE_COLS,
     ROWS_AT_ONCE = 64, /* of x, 512 KiB at k = 2048: they stay in the second level cache */
     LINE_BYTES = 64,
+    DOT_AHEAD = 8 << 10, /* how far ahead of a single row's products weights are asked for */
     /* lines of weights of a group per block and pass over them */
     GROUP_LINES = (TILE_COLS * BLOCK_BYTES / LINE_BYTES + UNITS - 1) / UNITS
 };
@@ -164,10 +165,15 @@ MOE_INLINE void gemm(float *y, size_t ld_y, const struct moe_rows *x, const stru
     const struct product p = {y, ld_y, x, w};
     const size_t end = first + n_cols;
     if (x->n == 1) {
+        const unsigned char *const stop = moe_matrix_row(w, w->rows); /* the next call goes on from here */
         for (size_t c = first; c < end; c++) {
             struct group g;
             group_open(&g, &p, c, 1);
-            put_tile(&p, &g, 0, 0, 1, 1, UNITS, (struct ahead){NULL, 0});
+            const unsigned char *at = moe_matrix_row(w, c) + DOT_AHEAD;
+            if (at < stop)
+                put_tile(&p, &g, 0, 0, 1, 1, UNITS, (struct ahead){at, BLOCK_BYTES / LINE_BYTES});
+            else
+                put_tile(&p, &g, 0, 0, 1, 1, UNITS, (struct ahead){NULL, 0});
         }
         return;
     }
