@@ -74,7 +74,7 @@ class TextMaker:
         self.rng = rng
         self.added = [t.content for t in tokenizer.get_added_tokens_decoder().values()] or ["x"]
         self.vocabulary = list(tokenizer.get_vocab())
-        self.tokenizer = tokenizer
+        self.size = max(tokenizer.get_vocab().values()) + 1
 
     def chunk(self) -> str:
         rng = self.rng
@@ -112,8 +112,7 @@ class TextMaker:
         return "".join(self.chunk() for _ in range(self.rng.choice([1, 2, 3, 5, 8, 13, 25])))
 
     def ids(self) -> list[int]:
-        size = max(self.tokenizer.get_vocab().values()) + 3
-        return [self.rng.randrange(size) for _ in range(self.rng.choice([0, 1, 2, 4, 9, 30]))]
+        return [self.rng.randrange(self.size + 2) for _ in range(self.rng.choice([0, 1, 2, 4, 9, 30]))]
 
 
 def ask(driver: str, folder: Path, requests: list[str]) -> list[str]:
