@@ -72,6 +72,12 @@ count_cases() {
     ' <(sed 's/\x1b\[[0-9;]*m//g' "$1")
 }
 
+# What was skipped and why, each reason once with its number of cases.
+skip_reasons() {
+    sed -n -e 's/\x1b\[[0-9;]*m//g' -e 's/.*\[SKIP\] [^ ]*: //p' -e "s/.* \.\.\. skipped ['\"]\(.*\)['\"]$/\1/p" \
+        -e 's/^skipped: //p' "$1" | sort | uniq -c | sed 's/^ *\([0-9]*\) /    skipped \1: /'
+}
+
 # tests PRESET [ctest option...]: runs the tests of a build and adds its cases to the totals.
 tests() {
     local preset=$1 log=$logs/tests-$1.log start status=0 p f s
@@ -84,6 +90,7 @@ tests() {
     passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
     if [[ $status -eq 0 ]]; then
         line ok "tests: $preset" "$(since "$start")" "$p passed, $s skipped"
+        skip_reasons "build/$preset/Testing/Temporary/LastTest.log"
     else
         line FAILED "tests: $preset" "$(since "$start")" "${p:-0} passed, ${f:-1} failed, whole log: $log"
         tail -n 100 "$log" | sed 's/^/    | /'
