@@ -21,6 +21,9 @@ moe_status moe_arena_back(struct moe_arena *a, moe_error *err) {
     size_t size = a->used ? a->used : 1;
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", size);
+    /* large pages where the system has some: rows of a cache and of activations lie far apart. Advice, which
+     * may be refused. */
+    madvise(p, size, MADV_HUGEPAGE);
     *a = (struct moe_arena){.base = p, .size = size};
     return MOE_OK;
 }

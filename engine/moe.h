@@ -4,8 +4,9 @@
  * The only public header; it depends on nothing but C99.
  *
  * Conventions: `out` parameters come first and are NULL after a failure; `err` comes last, may be NULL, and
- * receives one line. The library never exits, never prints, and starts no thread outside a call. A model may
- * be shared by threads; a session, a decoder or a sampler belongs to one thread at a time. */
+ * receives one line. The library never exits, never prints, and starts no thread outside a call (an OpenBLAS
+ * that it is linked with may have idle ones). A model may be shared by threads; a session, a decoder or a
+ * sampler belongs to one thread at a time. */
 
 #include <stdbool.h>
 #include <stddef.h>
