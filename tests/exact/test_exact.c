@@ -9,12 +9,14 @@
 #include <string.h>
 
 #include "engine/moe.h"
+#include "kernels/openblas.h"
 
 enum { MAX_CASES = 512, MAX_NAME = 128 };
 
 struct fixture {
     char name[MAX_NAME];
     char isa[16];
+    moe_gemm gemm;
 };
 
 /* A reference and what the engine's taps gave for it, compared as they come. */
@@ -114,21 +116,24 @@ static void replay(const moe_model *model, struct replay *r, const char *name) {
     moe_session_close(session);
 }
 
-static struct fixture *list_fixtures(size_t *n, bool blocks) {
+/* Every fixture on every instruction set, and once more with OpenBLAS where the build has it. */
+static struct fixture *list_fixtures(size_t *n) {
     struct fixture *list = cr_malloc(MAX_CASES * sizeof *list);
     *n = 0;
     DIR *dir = opendir(MOE_FIXTURES "/exact");
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         const char *end = strrchr(entry->d_name, '-');
-        if (entry->d_name[0] == '.' || !end || !strcmp(end, "-block") != blocks) continue;
+        if (entry->d_name[0] == '.' || !end || !strcmp(end, "-block")) continue;
         bool runs;
         const char *isa;
+        struct fixture f = {0};
+        snprintf(f.name, sizeof f.name, "%.100s", entry->d_name);
         for (size_t i = 0; (isa = moe_isa_name(i, &runs)); i++) {
-            if (!runs || *n == MAX_CASES) continue;
-            struct fixture *f = &list[(*n)++];
-            snprintf(f->name, sizeof f->name, "%.100s", entry->d_name);
-            snprintf(f->isa, sizeof f->isa, "%s", isa);
+            snprintf(f.isa, sizeof f.isa, "%s", isa);
+            if (runs && *n < MAX_CASES) list[(*n)++] = f;
         }
+        f.gemm = MOE_GEMM_OPENBLAS;
+        if (moe_openblas_available() && *n < MAX_CASES) list[(*n)++] = f;
     }
     if (dir) closedir(dir);
     return list;
@@ -137,7 +142,7 @@ static struct fixture *list_fixtures(size_t *n, bool blocks) {
 static moe_model *open_fixture(const struct fixture *f, moe_tensors **dump) {
     char path[1024];
     moe_model *model;
-    const moe_model_options options = {.isa = f->isa};
+    const moe_model_options options = {.isa = f->gemm ? NULL : f->isa, .gemm = f->gemm};
     snprintf(path, sizeof path, MOE_FIXTURES "/exact/%s", f->name);
     cr_assert_eq(moe_model_open(&model, path, &options, &err), MOE_OK, "%s", err.message);
     snprintf(path, sizeof path, MOE_FIXTURES "/exact/%s/reference.safetensors", f->name);
@@ -147,7 +152,7 @@ static moe_model *open_fixture(const struct fixture *f, moe_tensors **dump) {
 
 ParameterizedTestParameters(exact, tokens) {
     size_t n;
-    struct fixture *list = list_fixtures(&n, false);
+    struct fixture *list = list_fixtures(&n);
     return cr_make_param_array(struct fixture, list, n);
 }
 
