@@ -44,6 +44,7 @@ look_for_test() {
     need python3 has python3
     need python3-venv python_is_complete
     need libcriterion-dev library criterion
+    need locales test -e /usr/share/i18n/locales/de_DE # a test makes a locale with a decimal comma
     need clang has clang
     need clang-tidy has clang-tidy
     need libomp-dev compiles omp.h clang -fopenmp
