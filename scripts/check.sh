@@ -93,7 +93,7 @@ tests() {
         skip_reasons "build/$preset/Testing/Temporary/LastTest.log"
     else
         line FAILED "tests: $preset" "$(since "$start")" "${p:-0} passed, ${f:-1} failed, whole log: $log"
-        tail -n 100 "$log" | sed 's/^/    | /'
+        grep -v '\[RUN \]\|\[PASS\]\|^$' "$log" | tail -n 100 | sed 's/^/    | /'
     fi
 }
 

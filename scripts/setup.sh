@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/setup.sh build|test: installs what the build (or the build and every test) needs and this machine lacks.
-# Debian 12 and later, Ubuntu 22.04 and later; as root or with sudo. What is there already, from wherever it came, is
+# Debian 12 and later, Ubuntu 24.04 and later; as root or with sudo. What is there already, from wherever it came, is
 # used. Says nothing when there is nothing to do; runs any number of times.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +19,7 @@ compiles() { echo "#include <$1>" | "${@:2}" -E -; }
 cmake_is_recent() {
     has cmake && printf '3.21\n%s\n' "$(cmake --version | sed -n '1s/.* //p')" | sort -C -V
 }
-python_is_complete() { python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))'; }
+python_is_complete() { python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))'; }
 clang_has() { has clang && [[ -e $(clang -print-file-name="$1") ]]; }
 # The runtime of clang's sanitizers is a package of its own, named after the release's version of clang.
 clang_runtime() {
@@ -92,6 +92,7 @@ install_missing() {
 make_venv() {
     local wanted=scripts/requirements.txt stamp=.venv/.requirements
     cmp -s "$wanted" "$stamp" && .venv/bin/python -c '' 2>/dev/null && return 0
+    python_is_complete >/dev/null 2>&1 || fail "$(python3 --version) is too old or lacks venv: 3.11 is needed"
     echo "setup: making .venv from $wanted" >&2
     quietly python3 -m venv --clear .venv
     quietly .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check -r "$wanted"
