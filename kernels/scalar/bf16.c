@@ -1,16 +1,14 @@
 /* bfloat16: the upper half of a float. */
 #include <string.h>
 
+#include "base/convert.h"
 #include "kernels/scalar/gemm.h"
 #include "kernels/scalar/table.h"
 
 static float widen(const unsigned char *row, size_t i) {
     uint16_t half;
     memcpy(&half, row + i * sizeof half, sizeof half);
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return moe_float_of_bf16(half);
 }
 
 static void widen_block(float *w, const unsigned char *row, size_t i, size_t n) {

@@ -1,20 +1,14 @@
-/* IEEE half precision: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
+/* IEEE half precision. */
 #include <string.h>
 
+#include "base/convert.h"
 #include "kernels/scalar/gemm.h"
 #include "kernels/scalar/table.h"
 
 static float widen(const unsigned char *row, size_t i) {
     uint16_t half;
     memcpy(&half, row + i * sizeof half, sizeof half);
-    const uint32_t exponent = half >> 10 & 0x1f, fraction = half & 0x3ff;
-    if (exponent == 0) /* zero or subnormal: exact in fp32 */
-        return (half & 0x8000 ? -1.0f : 1.0f) * ((float)fraction * 0x1p-24f);
-    const uint32_t wide = exponent == 31 ? 255 : exponent + (127 - 15);
-    const uint32_t bits = (uint32_t)(half & 0x8000) << 16 | wide << 23 | fraction << 13;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return moe_float_of_f16(half);
 }
 
 static void widen_block(float *w, const unsigned char *row, size_t i, size_t n) {
