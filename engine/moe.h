@@ -146,7 +146,8 @@ MOE_API moe_status moe_session_eval(moe_session *session, const moe_row *rows, s
  */
 MOE_API void moe_session_expect(moe_session *session, size_t sequence, size_t length);
 
-/* Logits [vocab_size] of the i-th row of the last eval that asked for them; borrowed until the next eval. */
+/* Logits [vocab_size] of the i-th of the rows of the last eval that asked for them; borrowed until the next
+ * eval. i below their number, `sequence` below n_sequences: anything else is a fault of the program. */
 MOE_API const float *moe_session_logits(const moe_session *session, size_t i);
 /* Positions that a sequence holds. */
 MOE_API size_t moe_session_length(const moe_session *session, size_t sequence);

@@ -2,6 +2,7 @@
  * without memory to measure it, then for real. */
 #include "engine/session.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,14 +205,17 @@ moe_status moe_session_eval(moe_session *s, const moe_row *rows, size_t n_rows, 
 }
 
 void moe_session_expect(moe_session *s, size_t sequence, size_t length) {
+    assert(sequence < s->options.n_sequences);
     s->expected[sequence] = length;
 }
 
 const float *moe_session_logits(const moe_session *s, size_t i) {
+    assert(i < s->n_logits);
     return s->logits + i * s->model->spec.vocab_size;
 }
 
 size_t moe_session_length(const moe_session *s, size_t sequence) {
+    assert(sequence < s->options.n_sequences);
     return s->cache.length[sequence];
 }
 
