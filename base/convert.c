@@ -14,8 +14,7 @@ void moe_convert_to_f32(float *out, enum moe_format format, const void *data, si
             memcpy(&h, p, sizeof h);
             out[i] = moe_float_of_f16(h);
             break;
-        case MOE_FORMAT_F32:
-        case MOE_FORMAT_COUNT:
+        default: /* F32: a vector is never quantised */
             memcpy(&out[i], p, sizeof out[i]);
             break;
         }

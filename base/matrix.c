@@ -5,7 +5,7 @@ static const struct {
     size_t bits;
     enum moe_layout layout;
 } formats[MOE_FORMAT_COUNT] = {
-#define MOE_FORMAT(id, dtype, bits, layout) [MOE_FORMAT_##id] = {dtype, bits, MOE_LAYOUT_##layout},
+#define MOE_FORMAT(id, name, bits, layout) [MOE_FORMAT_##id] = {name, bits, MOE_LAYOUT_##layout},
 #include "base/format.def"
 #undef MOE_FORMAT
 };
@@ -20,4 +20,35 @@ enum moe_layout moe_format_layout(enum moe_format f) {
 
 size_t moe_format_bits(enum moe_format f) {
     return formats[f].bits;
+}
+
+bool moe_format_is_quantised(enum moe_format f) {
+    return f >= MOE_FORMAT_FP8;
+}
+
+size_t moe_layout_padded(enum moe_layout layout, size_t k) {
+    size_t block = layout == MOE_LAYOUT_QUADS ? MOE_QUADS_BLOCK : MOE_LANES;
+    return (k + block - 1) / block * block;
+}
+
+struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size_t n) {
+    struct moe_matrix out = *w;
+    out.rows = n;
+    out.data = moe_matrix_row(w, first);
+    if (moe_format_is_quantised(w->format)) {
+        size_t skipped = moe_matrix_group_row(w, first);
+        out.scales.scale = (const unsigned char *)w->scales.scale + skipped;
+        if (w->scales.bias) out.scales.bias = (const unsigned char *)w->scales.bias + skipped;
+        out.scales.first_row = (w->scales.first_row + first) % w->scales.rows;
+    }
+    return out;
+}
+
+size_t moe_matrix_bytes(const struct moe_matrix *w) {
+    size_t bytes = w->rows * (w->cols * moe_format_bits(w->format) / 8);
+    if (!moe_format_is_quantised(w->format)) return bytes;
+    size_t groups = (w->cols + w->scales.columns - 1) / w->scales.columns;
+    size_t rows = (w->scales.first_row + w->rows + w->scales.rows - 1) / w->scales.rows;
+    size_t size = w->format == MOE_FORMAT_MXFP4 ? 1 : moe_format_bits(w->scales.number) / 8;
+    return bytes + rows * groups * size * (w->scales.bias ? 2 : 1);
 }

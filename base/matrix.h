@@ -2,35 +2,50 @@
 #define MOE_BASE_MATRIX_H
 /* A weight matrix as it lies in the checkpoint: a borrowed view, never converted. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* The order in which a row of activations is laid out for a dot product, in blocks of MOE_LANES elements.
- * NATURAL   as it is: lane l of a block is element l.
- * EVEN_ODD  the 16 even elements, then the 16 odd ones: what a 32-bit word holding two 16-bit weights
- *           gives after one shift (low half) and one mask (high half), without a shuffle. */
-enum moe_layout { MOE_LAYOUT_NATURAL, MOE_LAYOUT_EVEN_ODD, MOE_LAYOUT_COUNT };
+/* The order in which a row of activations is laid out for a dot product: in blocks, padded with zeros to a
+ * whole one.
+ * NATURAL   as it is, in blocks of 32.
+ * EVEN_ODD  of a block of 32 the 16 even elements, then the 16 odd ones: what a 32-bit word holding two
+ *           16-bit weights gives after one shift (low half) and one mask (high half), without a shuffle.
+ * QUADS     of a block of 64 the 16 elements 4i, then 4i + 1, 4i + 2, 4i + 3: what 16 words that hold four
+ *           small codes each give, code by code. */
+enum moe_layout { MOE_LAYOUT_NATURAL, MOE_LAYOUT_EVEN_ODD, MOE_LAYOUT_QUADS, MOE_LAYOUT_COUNT };
 
 enum moe_format {
-#define MOE_FORMAT(id, dtype, bits, layout) MOE_FORMAT_##id,
+#define MOE_FORMAT(id, name, bits, layout) MOE_FORMAT_##id,
 #include "base/format.def"
 #undef MOE_FORMAT
     MOE_FORMAT_COUNT
 };
 
 /* Number of virtual lanes of every dot product; k is padded to a multiple of it. */
-enum { MOE_LANES = 32 };
+enum { MOE_LANES = 32, MOE_QUADS_BLOCK = 64 };
 
 static inline size_t moe_padded(size_t k) {
     return (k + MOE_LANES - 1) / MOE_LANES * MOE_LANES;
 }
+
+/* What turns the codes of a quantised format into weights: one scale (and bias) for each group of `columns`
+ * neighbours in each of `rows` rows. Nothing is aligned. */
+struct moe_scales {
+    const void *scale, *bias; /* borrowed; bias: affine formats only, else NULL */
+    enum moe_format number;   /* of scale and bias: F32, BF16 or F16; unused where a format fixes it */
+    size_t row_bytes;         /* from one row of groups to the next */
+    size_t columns, rows;     /* of a group */
+    size_t first_row;         /* row 0 of the matrix is this row of the first row of groups; < rows */
+};
 
 /* [rows, cols], row-major as on disk (y = x W^T: one row per output). `data` has no alignment at all: a
  * safetensors header may have any length, so every load is an unaligned one. */
 struct moe_matrix {
     enum moe_format format;
     size_t rows, cols;
-    size_t row_bytes; /* from one row to the next; >= cols * bits / 8 */
-    const void *data; /* borrowed from the checkpoint's map */
+    size_t row_bytes;         /* from one row to the next; >= cols * bits / 8 */
+    const void *data;         /* borrowed from the checkpoint's map */
+    struct moe_scales scales; /* of a quantised format */
 };
 
 /* The first byte of row `r`. */
@@ -38,9 +53,25 @@ static inline const unsigned char *moe_matrix_row(const struct moe_matrix *w, si
     return (const unsigned char *)w->data + r * w->row_bytes;
 }
 
+/* Offset of the row of groups that row `r` belongs to, from scales.scale and from scales.bias. */
+static inline size_t moe_matrix_group_row(const struct moe_matrix *w, size_t r) {
+    return (w->scales.first_row + r) / w->scales.rows * w->scales.row_bytes;
+}
+
 /* "BF16" and so on; the layout that a format's dot product wants. */
 const char *moe_format_name(enum moe_format f);
 enum moe_layout moe_format_layout(enum moe_format f);
 size_t moe_format_bits(enum moe_format f);
+/* Whether weights are codes that scales go with. */
+bool moe_format_is_quantised(enum moe_format f);
+
+/* Elements of a row of k in a layout, padding included. */
+size_t moe_layout_padded(enum moe_layout layout, size_t k);
+
+/* The rows [first, first + n), a view of the same data. */
+struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size_t n);
+
+/* Bytes that reading all of `w` takes, scales included, whatever lies between its rows. */
+size_t moe_matrix_bytes(const struct moe_matrix *w);
 
 #endif

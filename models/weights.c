@@ -59,8 +59,11 @@ static moe_status get(struct binder *b, struct moe_source_tensor *t, const char 
 
 static struct moe_matrix view(const struct moe_source_tensor *t, size_t first_row, size_t rows, size_t cols) {
     size_t row_bytes = cols * moe_format_bits(t->format) / 8;
-    return (struct moe_matrix){t->format, rows, cols, row_bytes,
-                               (const char *)t->data + first_row * row_bytes};
+    return (struct moe_matrix){.format = t->format,
+                               .rows = rows,
+                               .cols = cols,
+                               .row_bytes = row_bytes,
+                               .data = (const char *)t->data + first_row * row_bytes};
 }
 
 static moe_status bind_matrix(struct binder *b, struct moe_matrix *out, enum moe_tensor_role role,
