@@ -108,7 +108,7 @@ static bool wanted(const struct bench *b, const char *op) {
 
 /* ---- operations on vectors ---------------------------------------------------------------------------- */
 
-enum { WIDTH = 2048, FFN = 768, HEAD = 128, PAIRS = HEAD / 2 };
+enum { WIDTH = 2048, FFN = 768, HEAD = 128, PAIRS = HEAD / 2, EXPERTS = 128 };
 
 struct vectors {
     float *x, *y, *z;
@@ -139,25 +139,29 @@ static void free_vectors(struct vectors *v) {
     }
 
 BENCH_VECTOR(rmsnorm, WIDTH, 12, 4, rmsnorm(v->y, v->x, v->z, WIDTH, 1e-6f))
+BENCH_VECTOR(layernorm, WIDTH, 16, 8, layernorm(v->y, v->x, v->z, v->y + WIDTH, WIDTH, 1e-5f))
 BENCH_VECTOR(rope_angles, PAIRS, 12, 0, rope_angles(v->y, v->z, v->x, PAIRS, 12345, 1))
 BENCH_VECTOR(rope_half, PAIRS, 24, 6, rope_half(v->x, v->y, v->z, PAIRS))
+BENCH_VECTOR(rope_interleaved, PAIRS, 24, 6, rope_interleaved(v->x, v->y, v->z, PAIRS))
 BENCH_VECTOR(clamp, WIDTH, 8, 2, clamp(v->x, WIDTH, 8))
 BENCH_VECTOR(add, WIDTH, 12, 1, add(v->y, v->x, WIDTH))
 BENCH_VECTOR(scale, WIDTH, 8, 1, scale(v->y, v->x, WIDTH, 0.5f))
 BENCH_VECTOR(axpy, WIDTH, 12, 2, axpy(v->y, v->x, WIDTH, 1e-6f))
 BENCH_VECTOR(swiglu, FFN, 12, 24, swiglu(v->y, v->x, v->z, FFN))
+BENCH_VECTOR(swiglu_clamped, FFN, 12, 29, swiglu_clamped(v->y, v->x, v->z, FFN, 1.702f, 7))
 BENCH_VECTOR(sigmoid, FFN, 8, 23, sigmoid(v->y, v->x, FFN))
+BENCH_VECTOR(softmax, EXPERTS, 8, 23, softmax(v->y, v->x, EXPERTS))
 
 static void run_router(struct bench *b, void *args, size_t times) {
     struct vectors *v = args;
     uint32_t ids[8];
     float weights[8];
-    for (size_t i = 0; i < times; i++) b->k.router_softmax_topk(ids, weights, v->x, v->y, 128, 8, true);
+    for (size_t i = 0; i < times; i++) b->k.router_softmax_topk(ids, weights, v->x, v->y, EXPERTS, 8, true);
 }
 
 static void bench_router_softmax_topk(struct bench *b) {
     struct vectors v = vectors();
-    report(b, "router_softmax_topk", "n 128, top 8", measure(b, run_router, &v), 4 * 128, 0);
+    report(b, "router_softmax_topk", "n 128, top 8", measure(b, run_router, &v), 4 * EXPERTS, 0);
     free_vectors(&v);
 }
 
@@ -180,6 +184,7 @@ static void bench_attention_block(struct bench *b) {
                                         .values = values,
                                         .key_dim = HEAD,
                                         .value_dim = HEAD,
+                                        .ld_values = HEAD,
                                         .scale = 0.09f,
                                         .first = first,
                                         .last = last,

@@ -171,6 +171,7 @@ static void attend(const struct moe_session *s, const struct moe_attention_tile 
                                         .n_q = t->n_rows * group,
                                         .key_dim = spec->head_dim,
                                         .value_dim = spec->head_dim,
+                                        .ld_values = spec->head_dim,
                                         .scale = (float)(1 / sqrt((double)spec->head_dim)),
                                         .first = tile->first,
                                         .last = tile->last,

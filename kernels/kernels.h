@@ -33,6 +33,13 @@
  * multiplication (Qwen3MoeRMSNorm).   y, x, gain [n], y may be x itself; n > 0; eps in units of x^2 */
 typedef void moe_rmsnorm_fn(float *y, const float *x, const float *gain, size_t n, float eps);
 
+/* y[i] = (x[i] - mean) * r * gain[i] + bias[i], each operation rounded, in this order; without bias nothing
+ * is added. mean = (sum in lanes of x, plain additions) / n; r = 1 / sqrt(ss / n + eps), ss = sum in lanes of
+ * fma(d, d, .), d = x[i] - mean (a padding d is 0).   y, x, gain [n], bias [n] or NULL; y may be x itself;
+ * n > 0; eps in units of x^2 */
+typedef void moe_layernorm_fn(float *y, const float *x, const float *gain, const float *bias, size_t n,
+                              float eps);
+
 /* c[i] = cos(a) * att, s[i] = sin(a) * att, with a = (float)position * inv_freq[i] (one fp32 product). Sine
  * and cosine are computed in double by a fixed sequence and rounded to float, then multiplied in float. c, s,
  * inv_freq [n]; position < 2^32; scalar only: once per row and not per layer, so never worth an overlay. */
@@ -42,6 +49,9 @@ typedef void moe_rope_angles_fn(float *c, float *s, const float *inv_freq, size_
 /* Rotates pairs (x[i], x[i + n]), i < n, in place: a' = fma(a, c[i], -(b * s[i])), b' = fma(b, c[i], a *
  * s[i]). x [2n]; c, s [n] */
 typedef void moe_rope_half_fn(float *x, const float *c, const float *s, size_t n);
+
+/* The same rotation of the pairs (x[2i], x[2i + 1]). */
+typedef void moe_rope_interleaved_fn(float *x, const float *c, const float *s, size_t n);
 
 /* x[i] = x[i] < -limit ? -limit : x[i] > limit ? limit : x[i] (NaN stays).   x [n], in place; limit >= 0 */
 typedef void moe_clamp_fn(float *x, size_t n, float limit);
@@ -58,8 +68,19 @@ typedef void moe_axpy_fn(float *y, const float *x, size_t n, float a);
 /* y[i] = (g / (1 + exp(-g))) * up[i], g = gate[i].   y, gate, up [n]; y may be gate or up */
 typedef void moe_swiglu_fn(float *y, const float *gate, const float *up, size_t n);
 
+/* y[i] = (u + 1) * (g * (1 / (1 + exp(-(alpha * g))))), g = gate[i] > limit ? limit : gate[i], u = up[i]
+ * limited to -limit..limit as by clamp; NaN stays (GptOssExperts).   y, gate, up [n]; y may be gate or up;
+ * limit >= 0 */
+typedef void moe_swiglu_clamped_fn(float *y, const float *gate, const float *up, size_t n, float alpha,
+                                   float limit);
+
 /* y[i] = 1 / (1 + exp(-x[i])).   y, x [n]; y may be x */
 typedef void moe_sigmoid_fn(float *y, const float *x, size_t n);
+
+/* y[i] = e[i] / z: m = the largest x (start with x[0]; x > m replaces it), e[i] = exp(x[i] - m), z = sum in
+ * lanes of e[i] (plain additions). One NaN, or +inf, or nothing but -inf makes all NaN.   y, x [n]; y may be
+ * x; n > 0 */
+typedef void moe_softmax_fn(float *y, const float *x, size_t n);
 
 /* Keys are cached and visited in blocks of this many positions, aligned to a multiple of it. */
 enum { MOE_KEY_BLOCK = 64 };
@@ -73,29 +94,32 @@ enum { MOE_KEY_BLOCK = 64 };
  *   out[i][d] = out[i][d] * c, then fma(p[j], values[j][d], .) for visible j ascending
  *   max[i] = m' + 0 (so that a zero is +0, whichever of the equal zeros came first)
  * A query with an empty range is left untouched; a query's bits depend on nothing of the others. Values
- * outside a query's range are not read for it (they may be NaN left by others); keys may be read, they are
- * inside the block. Before the first block: max = -inf, sum = 0, out = 0 (or an attention sink: max = sink,
- * sum = 1). After the last the engine multiplies out by 1 / sum. */
+ * outside a query's range are not read for it (they may be NaN left by others); keys and scores there may be
+ * read and may be anything. Without keys the dots are what the caller has put in `scores`, and the rest is
+ * the same: for latent attention, whose values are a part of the keys' rows. Before the first block: max =
+ * -inf, sum = 0, out = 0 (or an attention sink: max = sink, sum = 1). After the last the engine multiplies
+ * out by 1 / sum. */
 struct moe_attention_block {
-    const float *q;      /* [n_q, key_dim] contiguous */
+    const float *q;      /* [n_q, key_dim] contiguous; not read without keys */
     size_t n_q;          /* > 0 */
-    const float *keys;   /* [key_dim, MOE_KEY_BLOCK]: transposed, aligned to 64 bytes */
-    const float *values; /* [MOE_KEY_BLOCK, value_dim], aligned to 64 bytes if value_dim % 16 == 0 */
+    const float *keys;   /* [key_dim, MOE_KEY_BLOCK]: transposed, aligned to 64 bytes; or NULL */
+    const float *values; /* [MOE_KEY_BLOCK, value_dim], aligned to 64 bytes if ld_values % 16 == 0 */
     size_t key_dim, value_dim;
+    size_t ld_values; /* >= value_dim; what lies between rows is not read */
     float scale;
     const uint8_t *first, *last; /* [n_q], each 0..MOE_KEY_BLOCK */
     float *max, *sum;            /* [n_q] */
     float *out;                  /* [n_q, value_dim] contiguous */
-    float *scores;               /* [n_q, MOE_KEY_BLOCK] scratch, aligned to 64 bytes; undefined after */
+    float *scores; /* [n_q, MOE_KEY_BLOCK] aligned to 64 bytes: scratch, or without keys the dots; undefined
+                      after */
 };
 typedef void moe_attention_block_fn(const struct moe_attention_block *a);
 
-/* Softmax over all experts, then the top k of it (Qwen3MoeTopKRouter):
- *   m = largest logit (start with logits[0]; x > m replaces it), e[i] = exp(logits[i] - m), z = sum in lanes
- * of e[i] (plain additions), p[i] = e[i] / z. Chosen: top_k times the largest p not chosen yet, the lowest
- * index of equals (p > best replaces it; NaN is never larger, and the first not chosen is the start, so ids
- * are always valid and distinct). renorm: weights[j] = p / t, t = the chosen p added in the order of choice
- * from +0. ids, weights [top_k] in order of choice; logits [n]; scratch [n]; 0 < top_k <= n */
+/* p = softmax over all experts, then the top k of it (Qwen3MoeTopKRouter). Chosen: top_k times the largest p
+ * not chosen yet, the lowest index of equals (p > best replaces it; NaN is never larger, and the first not
+ * chosen is the start, so ids are always valid and distinct). renorm: weights[j] = p / t, t = the chosen p
+ * added in the order of choice from +0. ids, weights [top_k] in order of choice; logits [n]; scratch [n]; 0 <
+ * top_k <= n */
 typedef void moe_router_softmax_topk_fn(uint32_t *ids, float *weights, const float *logits, float *scratch,
                                         size_t n, size_t top_k, bool renorm);
 

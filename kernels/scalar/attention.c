@@ -4,17 +4,22 @@
 #include "kernels/scalar/lanes.h"
 #include "kernels/scalar/table.h"
 
+static float dot_with_key(const struct moe_attention_block *a, size_t i, size_t j) {
+    float dot = 0;
+    for (size_t d = 0; d < a->key_dim; d++)
+        dot = fmaf(a->q[i * a->key_dim + d], a->keys[d * MOE_KEY_BLOCK + j], dot);
+    return dot;
+}
+
 /* One query against the keys that it sees. */
 static void attend(const struct moe_attention_block *a, size_t i) {
-    const float *q = a->q + i * a->key_dim;
     float *p = a->scores + i * MOE_KEY_BLOCK, *out = a->out + i * a->value_dim;
     const size_t first = a->first[i], last = a->last[i];
 
     float max = a->max[i];
     for (size_t j = first; j < last; j++) {
-        float dot = 0;
-        for (size_t d = 0; d < a->key_dim; d++) dot = fmaf(q[d], a->keys[d * MOE_KEY_BLOCK + j], dot);
-        p[j] = dot * a->scale;
+        if (a->keys) p[j] = dot_with_key(a, i, j);
+        p[j] *= a->scale;
         if (p[j] > max) max = p[j];
     }
 
@@ -26,7 +31,7 @@ static void attend(const struct moe_attention_block *a, size_t i) {
 
     for (size_t d = 0; d < a->value_dim; d++) {
         float v = out[d] * c;
-        for (size_t j = first; j < last; j++) v = fmaf(p[j], a->values[j * a->value_dim + d], v);
+        for (size_t j = first; j < last; j++) v = fmaf(p[j], a->values[j * a->ld_values + d], v);
         out[d] = v;
     }
 }

@@ -47,10 +47,16 @@ void moe_rope_angles_scalar(float *c, float *s, const float *inv_freq, size_t n,
     }
 }
 
+static void rotate(float *x, float *y, float c, float s) {
+    const float a = *x, b = *y;
+    *x = fmaf(a, c, -(b * s));
+    *y = fmaf(b, c, a * s);
+}
+
 void moe_rope_half_scalar(float *x, const float *c, const float *s, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        const float a = x[i], b = x[i + n];
-        x[i] = fmaf(a, c[i], -(b * s[i]));
-        x[i + n] = fmaf(b, c[i], a * s[i]);
-    }
+    for (size_t i = 0; i < n; i++) rotate(&x[i], &x[i + n], c[i], s[i]);
+}
+
+void moe_rope_interleaved_scalar(float *x, const float *c, const float *s, size_t n) {
+    for (size_t i = 0; i < n; i++) rotate(&x[2 * i], &x[2 * i + 1], c[i], s[i]);
 }

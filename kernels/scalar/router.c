@@ -2,15 +2,19 @@
 #include "kernels/scalar/lanes.h"
 #include "kernels/scalar/table.h"
 
+void moe_softmax_scalar(float *y, const float *x, size_t n) {
+    float max = x[0], lane[MOE_LANES] = {0};
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > max) max = x[i];
+    for (size_t i = 0; i < moe_padded(n); i++)
+        lane[i % MOE_LANES] += i < n ? (y[i] = moe_exp(x[i] - max)) : 0;
+    const float z = moe_tree_sum(lane, MOE_LANES);
+    for (size_t i = 0; i < n; i++) y[i] /= z;
+}
+
 void moe_router_softmax_topk_scalar(uint32_t *ids, float *weights, const float *logits, float *scratch,
                                     size_t n, size_t top_k, bool renorm) {
-    float max = logits[0], lane[MOE_LANES] = {0};
-    for (size_t i = 1; i < n; i++)
-        if (logits[i] > max) max = logits[i];
-    for (size_t i = 0; i < moe_padded(n); i++)
-        lane[i % MOE_LANES] += i < n ? (scratch[i] = moe_exp(logits[i] - max)) : 0;
-    const float z = moe_tree_sum(lane, MOE_LANES);
-    for (size_t i = 0; i < n; i++) scratch[i] /= z;
+    moe_softmax_scalar(scratch, logits, n);
 
     /* a probability is NaN or at least 0: what is chosen turns negative */
     float total = 0;

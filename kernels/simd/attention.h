@@ -13,7 +13,7 @@ static inline size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-/* Scores of n queries from the i-th on for the vectors of keys that cover [first, last). */
+/* Dots of n queries from the i-th on for the vectors of keys that cover [first, last). */
 MOE_INLINE void score(const struct moe_attention_block *a, size_t i, const size_t n, size_t first,
                       size_t last) {
     const size_t step = KEY_VECS * VEC;
@@ -40,8 +40,7 @@ MOE_INLINE void score(const struct moe_attention_block *a, size_t i, const size_
         for (size_t r = 0; r < n; r++) {
             MOE_UNROLL
             for (size_t v = 0; v < KEY_VECS; v++)
-                v_store(a->scores + (i + r) * MOE_KEY_BLOCK + j + v * VEC,
-                        v_mul(dot[r][v], v_set1(a->scale)));
+                v_store(a->scores + (i + r) * MOE_KEY_BLOCK + j + v * VEC, dot[r][v]);
         }
     }
 }
@@ -52,20 +51,22 @@ MOE_INLINE mask visible(size_t v, size_t first, size_t last) {
     return v_between(smaller(larger(first, base) - base, VEC), smaller(larger(last, base) - base, VEC));
 }
 
-/* Turns the scores of query i into weights; returns the factor of what was summed before. */
+/* Turns the dots of query i into weights; returns the factor of what was summed before. */
 static float weigh(const struct moe_attention_block *a, size_t i) {
     float *p = a->scores + i * MOE_KEY_BLOCK, lane[VEC], max = a->max[i];
     const size_t first = a->first[i], last = a->last[i];
     vec most = v_set1(max), e[BLOCK_VECS];
     MOE_UNROLL
-    for (size_t v = 0; v < BLOCK_VECS; v++)
-        most = v_max(v_select(visible(v, first, last), v_load(p + v * VEC), most), most);
+    for (size_t v = 0; v < BLOCK_VECS; v++) {
+        e[v] = v_mul(v_load(p + v * VEC), v_set1(a->scale));
+        most = v_max(v_select(visible(v, first, last), e[v], most), most);
+    }
     v_store(lane, most);
     for (size_t l = 0; l < VEC; l++)
         if (lane[l] > max) max = lane[l];
     MOE_UNROLL
     for (size_t v = 0; v < BLOCK_VECS; v++) {
-        e[v] = v_select(visible(v, first, last), v_exp(v_sub(v_load(p + v * VEC), v_set1(max))), v_set1(0));
+        e[v] = v_select(visible(v, first, last), v_exp(v_sub(e[v], v_set1(max))), v_set1(0));
         v_store(p + v * VEC, e[v]);
     }
     const float c = moe_exp(a->max[i] - max);
@@ -90,7 +91,7 @@ MOE_INLINE void sum_columns(const struct moe_attention_block *a, size_t i, const
         for (size_t j = a->first[i + r]; j < first; j++) {
             MOE_UNROLL
             for (size_t v = 0; v < n_vecs; v++) {
-                const float *at = values + j * a->value_dim + v * VEC;
+                const float *at = values + j * a->ld_values + v * VEC;
                 sum[r][v] = v_fma(v_set1(p[r * MOE_KEY_BLOCK + j]),
                                   n_tail ? v_load_n(at, n_tail) : v_load(at), sum[r][v]);
             }
@@ -100,7 +101,7 @@ MOE_INLINE void sum_columns(const struct moe_attention_block *a, size_t i, const
         vec x[VALUE_VECS];
         MOE_UNROLL
         for (size_t v = 0; v < n_vecs; v++) {
-            const float *at = values + j * a->value_dim + v * VEC;
+            const float *at = values + j * a->ld_values + v * VEC;
             x[v] = n_tail ? v_load_n(at, n_tail) : v_load(at);
         }
         MOE_UNROLL
@@ -115,7 +116,7 @@ MOE_INLINE void sum_columns(const struct moe_attention_block *a, size_t i, const
         for (size_t j = last; j < a->last[i + r]; j++) {
             MOE_UNROLL
             for (size_t v = 0; v < n_vecs; v++) {
-                const float *at = values + j * a->value_dim + v * VEC;
+                const float *at = values + j * a->ld_values + v * VEC;
                 sum[r][v] = v_fma(v_set1(p[r * MOE_KEY_BLOCK + j]),
                                   n_tail ? v_load_n(at, n_tail) : v_load(at), sum[r][v]);
             }
@@ -143,7 +144,7 @@ MOE_INLINE void sum_values(const struct moe_attention_block *a, size_t i, const 
 
 static void attend_one(const struct moe_attention_block *a, size_t i) {
     if (a->first[i] >= a->last[i]) return;
-    score(a, i, 1, a->first[i], a->last[i]);
+    if (a->keys) score(a, i, 1, a->first[i], a->last[i]);
     const float c = weigh(a, i);
     sum_values(a, i, 1, &c, a->first[i], a->last[i]);
 }
@@ -161,7 +162,7 @@ static void attend_group(const struct moe_attention_block *a, size_t i) {
         return;
     }
     float c[QUERIES];
-    score(a, i, QUERIES, least, most);
+    if (a->keys) score(a, i, QUERIES, least, most);
     for (size_t r = 0; r < QUERIES; r++) c[r] = weigh(a, i + r);
     sum_values(a, i, QUERIES, c, first, last);
 }
