@@ -144,7 +144,7 @@ static void check_case(const struct check *c, size_t n_q, size_t key_dim, size_t
  * times. A sink, a score without a value, is one term more of the sum; -inf: there is none. */
 static void near_double(const struct check *c, size_t key_dim, size_t value_dim, float sink) {
     enum { BLOCKS = 3, SEEN = 2 * MOE_KEY_BLOCK + 17 };
-    const size_t key_floats = key_dim * MOE_KEY_BLOCK, value_floats = value_dim * MOE_KEY_BLOCK;
+    const size_t ld = value_dim + 5, key_floats = key_dim * MOE_KEY_BLOCK, value_floats = ld * MOE_KEY_BLOCK;
     float *q = check_floats(key_dim), *keys = check_aligned_floats(BLOCKS * key_floats);
     float *values = check_aligned_floats(BLOCKS * value_floats);
     check_fill(q, key_dim, CHECK_UNIT);
@@ -164,7 +164,7 @@ static void near_double(const struct check *c, size_t key_dim, size_t value_dim,
                                          .values = values + b * value_floats,
                                          .key_dim = key_dim,
                                          .value_dim = value_dim,
-                                         .ld_values = value_dim,
+                                         .ld_values = ld,
                                          .scale = (float)scale,
                                          .first = &first,
                                          .last = &last},
@@ -189,8 +189,8 @@ static void near_double(const struct check *c, size_t key_dim, size_t value_dim,
     for (size_t d = 0; d < value_dim; d++) {
         double want = 0, terms = 0;
         for (size_t j = 0; j < SEEN; j++) {
-            want += p[j] / sum * (double)values[j * value_dim + d];
-            terms += p[j] / sum * fabs((double)values[j * value_dim + d]);
+            want += p[j] / sum * (double)values[j * ld + d];
+            terms += p[j] / sum * fabs((double)values[j * ld + d]);
         }
         check_near(want, (double)s.out[d] / (double)s.sum[0], factor * terms,
                    "attention: %zu x %zu, sink %g, element %zu", key_dim, value_dim, (double)sink, d);
