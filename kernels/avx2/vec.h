@@ -154,4 +154,11 @@ static inline void v_unzip(vec a, vec b, vec *even, vec *odd) {
     *odd = _mm256_shuffle_ps(low, high, 0xdd);
 }
 
+/* The inverse. */
+static inline void v_zip(vec even, vec odd, vec *a, vec *b) {
+    const vec low = _mm256_unpacklo_ps(even, odd), high = _mm256_unpackhi_ps(even, odd);
+    *a = _mm256_permute2f128_ps(low, high, 0x20);
+    *b = _mm256_permute2f128_ps(low, high, 0x31);
+}
+
 #endif

@@ -156,4 +156,11 @@ static inline void v_unzip(vec a, vec b, vec *even, vec *odd) {
     *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(evens, _mm512_set1_epi32(1)), b);
 }
 
+/* The inverse. */
+static inline void v_zip(vec even, vec odd, vec *a, vec *b) {
+    const __m512i pairs = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *a = _mm512_permutex2var_ps(even, pairs, odd);
+    *b = _mm512_permutex2var_ps(even, _mm512_add_epi32(pairs, _mm512_set1_epi32(8)), odd);
+}
+
 #endif

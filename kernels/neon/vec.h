@@ -157,4 +157,10 @@ static inline void v_unzip(vec a, vec b, vec *even, vec *odd) {
     *odd = vuzp2q_f32(a, b);
 }
 
+/* The inverse. */
+static inline void v_zip(vec even, vec odd, vec *a, vec *b) {
+    *a = vzip1q_f32(even, odd);
+    *b = vzip2q_f32(even, odd);
+}
+
 #endif

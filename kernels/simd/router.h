@@ -17,6 +17,25 @@ static float exp_all(float *y, const float *x, size_t n, float max) {
     return v_tree_of(lane, LANE_VECS);
 }
 
+void MOE_NAME(softmax)(float *y, const float *x, size_t n) {
+    vec most = v_set1(x[0]);
+    for (size_t i = 0; i < n; i += VEC) {
+        const size_t here = n - i < VEC ? n - i : VEC;
+        most = v_max(v_select(v_first(here), v_load_n(x + i, here), most), most);
+    }
+    float lane[VEC];
+    v_store(lane, most);
+    float max = lane[0];
+    for (size_t l = 1; l < VEC; l++)
+        if (lane[l] > max) max = lane[l];
+
+    const vec z = v_set1(exp_all(y, x, n, max));
+    for (size_t i = 0; i < n; i += VEC) {
+        const size_t here = n - i < VEC ? n - i : VEC;
+        v_store_n(y + i, v_div(v_load_n(y + i, here), z), here);
+    }
+}
+
 /* The first of the largest p, all of which are numbers; those chosen before are negative. Indices are counted
  * in floats, exact up to 2^24. */
 static size_t first_largest(const float *p, size_t n) {
@@ -42,25 +61,12 @@ static size_t first_largest(const float *p, size_t n) {
 
 void MOE_NAME(router_softmax_topk)(uint32_t *ids, float *weights, const float *logits, float *scratch,
                                    size_t n, size_t top_k, bool renorm) {
-    vec most = v_set1(logits[0]);
-    for (size_t i = 0; i < n; i += VEC) {
-        const size_t here = n - i < VEC ? n - i : VEC;
-        most = v_max(v_select(v_first(here), v_load_n(logits + i, here), most), most);
-    }
-    float lane[VEC];
-    v_store(lane, most);
-    float max = lane[0], total = 0;
-    for (size_t l = 1; l < VEC; l++)
-        if (lane[l] > max) max = lane[l];
-
-    const float z = exp_all(scratch, logits, n, max);
-    for (size_t i = 0; i < n; i += VEC) {
-        const size_t here = n - i < VEC ? n - i : VEC;
-        v_store_n(scratch + i, v_div(v_load_n(scratch + i, here), v_set1(z)), here);
-    }
+    MOE_NAME(softmax)(scratch, logits, n);
+    const bool numbers = scratch[0] == scratch[0]; /* if one is NaN all are */
+    float total = 0;
     for (size_t j = 0; j < top_k; j++) {
-        /* if one is NaN all are, and none is larger than the first not chosen */
-        const size_t best = z == z ? first_largest(scratch, n) : j;
+        /* no NaN is larger than the first not chosen */
+        const size_t best = numbers ? first_largest(scratch, n) : j;
         ids[j] = (uint32_t)best;
         weights[j] = scratch[best];
         total += weights[j];

@@ -3,13 +3,17 @@
 
 const struct moe_kernels MOE_NAME(kernels) = {
     .rmsnorm = MOE_NAME(rmsnorm),
+    .layernorm = MOE_NAME(layernorm),
     .rope_half = MOE_NAME(rope_half),
+    .rope_interleaved = MOE_NAME(rope_interleaved),
     .clamp = MOE_NAME(clamp),
     .add = MOE_NAME(add),
     .scale = MOE_NAME(scale),
     .axpy = MOE_NAME(axpy),
     .swiglu = MOE_NAME(swiglu),
+    .swiglu_clamped = MOE_NAME(swiglu_clamped),
     .sigmoid = MOE_NAME(sigmoid),
+    .softmax = MOE_NAME(softmax),
     .attention_block = MOE_NAME(attention_block),
     .router_softmax_topk = MOE_NAME(router_softmax_topk),
     .probe_read = MOE_NAME(probe_read),
