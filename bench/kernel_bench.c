@@ -170,21 +170,28 @@ static void run_attention(struct bench *b, void *args, size_t times) {
 }
 
 static void bench_attention_block(struct bench *b) {
-    static const size_t queries[] = {1, 4, 8, 64};
-    uint8_t first[64] = {0}, last[64];
+    enum { MOST = 64, LATENT = 512, LD_LATENT = 576 };
+    static const struct {
+        size_t n_q, key_dim, value_dim, ld_values; /* key_dim 0: the dots are given */
+    } cases[] = {{1, HEAD, HEAD, HEAD},
+                 {4, HEAD, HEAD, HEAD},
+                 {8, HEAD, HEAD, HEAD},
+                 {64, HEAD, HEAD, HEAD},
+                 {16, 0, LATENT, LD_LATENT}};
+    uint8_t first[MOST] = {0}, last[MOST];
     memset(last, MOE_KEY_BLOCK, sizeof last);
-    float *q = random_floats(64 * HEAD), *keys = random_floats(HEAD * MOE_KEY_BLOCK),
-          *values = random_floats(HEAD * MOE_KEY_BLOCK), *out = random_floats(64 * HEAD),
-          *scores = random_floats(64 * MOE_KEY_BLOCK), max[64] = {0}, sum[64] = {0};
-    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
-        const size_t n = queries[i];
+    float *q = random_floats(MOST * HEAD), *keys = random_floats(HEAD * MOE_KEY_BLOCK),
+          *values = random_floats(LD_LATENT * MOE_KEY_BLOCK), *out = random_floats(MOST * LATENT),
+          *scores = random_floats(MOST * MOE_KEY_BLOCK), max[MOST] = {0}, sum[MOST] = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t n = cases[i].n_q, dims = cases[i].key_dim + cases[i].value_dim;
         struct moe_attention_block a = {.q = q,
                                         .n_q = n,
-                                        .keys = keys,
+                                        .keys = cases[i].key_dim ? keys : NULL,
                                         .values = values,
-                                        .key_dim = HEAD,
-                                        .value_dim = HEAD,
-                                        .ld_values = HEAD,
+                                        .key_dim = cases[i].key_dim,
+                                        .value_dim = cases[i].value_dim,
+                                        .ld_values = cases[i].ld_values,
                                         .scale = 0.09f,
                                         .first = first,
                                         .last = last,
@@ -193,9 +200,9 @@ static void bench_attention_block(struct bench *b) {
                                         .out = out,
                                         .scores = scores};
         char what[32];
-        snprintf(what, sizeof what, "%zu queries of %d", n, HEAD);
-        report(b, "attention_block", what, measure(b, run_attention, &a), 4.0 * (2 * HEAD * MOE_KEY_BLOCK),
-               4.0 * (double)n * HEAD * MOE_KEY_BLOCK);
+        snprintf(what, sizeof what, "%zu queries, %zu + %zu", n, cases[i].key_dim, cases[i].value_dim);
+        report(b, "attention_block", what, measure(b, run_attention, &a),
+               4.0 * (double)(dims * MOE_KEY_BLOCK), 2.0 * (double)(n * dims * MOE_KEY_BLOCK));
     }
     free(q);
     free(keys);
