@@ -1,6 +1,7 @@
 #ifndef MOE_BASE_CONVERT_H
 #define MOE_BASE_CONVERT_H
-/* Exact widening of stored numbers to fp32. */
+/* Exact widening of stored numbers to fp32: the definition of every storage format's weights. docs/formats.md
+ * tells what the bytes mean. */
 
 #include <stdint.h>
 #include <string.h>
@@ -26,7 +27,41 @@ static inline float moe_float_of_f16(uint16_t h) {
     return sign ? -x : x;
 }
 
-/* out [n] from n stored numbers at data, of any alignment. */
+/* e4m3fn: no infinities; 0x7f and 0xff are NaN. */
+static inline float moe_float_of_e4m3(uint8_t c) {
+    uint32_t sign = (uint32_t)(c & 0x80) << 24, rest = c & 0x7f;
+    if (rest == 0x7f) return moe_float_of_bits(sign | 0x7fc00000);
+    if (rest >= 8) return moe_float_of_bits(sign | (rest + (120 << 3)) << 20);
+    float x = (float)rest * 0x1p-9f;
+    return sign ? -x : x;
+}
+
+/* MXFP4: weight = value of the code * 2^(s - 127). 2^(255 - 127) is no float, so it is computed as twice the
+ * value, times 2^(s - 128): the same number, exactly, or infinity where it is too large for fp32. */
+extern const float moe_fp4_doubled[16];
+
+static inline float moe_mxfp4_half_scale(uint8_t s) {
+    return moe_float_of_bits(s < 2 ? 0x00200000U << s : (uint32_t)(s - 1) << 23);
+}
+
+/* The i-th number at p, of format F32, BF16 or F16. */
+static inline float moe_number(enum moe_format format, const void *p, size_t i) {
+    uint16_t h;
+    if (format == MOE_FORMAT_F32) {
+        float x;
+        memcpy(&x, (const unsigned char *)p + i * sizeof x, sizeof x);
+        return x;
+    }
+    memcpy(&h, (const unsigned char *)p + i * sizeof h, sizeof h);
+    return format == MOE_FORMAT_BF16 ? moe_float_of_bf16(h) : moe_float_of_f16(h);
+}
+
+/* out [n] from n stored numbers at data, of any alignment. Plain formats. */
 void moe_convert_to_f32(float *out, enum moe_format format, const void *data, size_t n);
+
+/* y[j] = element j of row r of w, exactly, in natural order.   y [w->cols] */
+void moe_matrix_widen(float *y, const struct moe_matrix *w, size_t r);
+/* The same for the elements [first, first + n).   y [n] */
+void moe_matrix_widen_part(float *y, const struct moe_matrix *w, size_t r, size_t first, size_t n);
 
 #endif

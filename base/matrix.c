@@ -27,7 +27,7 @@ bool moe_format_is_quantised(enum moe_format f) {
 }
 
 size_t moe_layout_padded(enum moe_layout layout, size_t k) {
-    size_t block = layout == MOE_LAYOUT_QUADS ? MOE_QUADS_BLOCK : MOE_LANES;
+    const size_t block = moe_layout_block(layout);
     return (k + block - 1) / block * block;
 }
 

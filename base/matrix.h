@@ -21,7 +21,7 @@ enum moe_format {
     MOE_FORMAT_COUNT
 };
 
-/* Number of virtual lanes of every dot product; k is padded to a multiple of it. */
+/* Number of virtual lanes of every dot product; k is padded to a multiple of it, or of a layout's block. */
 enum { MOE_LANES = 32, MOE_QUADS_BLOCK = 64 };
 
 static inline size_t moe_padded(size_t k) {
@@ -34,12 +34,13 @@ struct moe_scales {
     const void *scale, *bias; /* borrowed; bias: affine formats only, else NULL */
     enum moe_format number;   /* of scale and bias: F32, BF16 or F16; unused where a format fixes it */
     size_t row_bytes;         /* from one row of groups to the next */
-    size_t columns, rows;     /* of a group */
-    size_t first_row;         /* row 0 of the matrix is this row of the first row of groups; < rows */
+    size_t columns, rows; /* of a group, > 0; columns a power of two >= MOE_LANES. The last may be partial */
+    size_t first_row;     /* row 0 of the matrix is this row of the first row of groups; < rows */
 };
 
 /* [rows, cols], row-major as on disk (y = x W^T: one row per output). `data` has no alignment at all: a
- * safetensors header may have any length, so every load is an unaligned one. */
+ * safetensors header may have any length, so every load is an unaligned one. cols is a multiple of MOE_LANES
+ * where a weight takes less than a byte or no power of two of bits; nothing after a row's codes is read. */
 struct moe_matrix {
     enum moe_format format;
     size_t rows, cols;
@@ -65,8 +66,18 @@ size_t moe_format_bits(enum moe_format f);
 /* Whether weights are codes that scales go with. */
 bool moe_format_is_quantised(enum moe_format f);
 
-/* Elements of a row of k in a layout, padding included. */
+/* Elements of a block of a layout, and of a row of k in it, padding included. */
+static inline size_t moe_layout_block(enum moe_layout layout) {
+    return layout == MOE_LAYOUT_QUADS ? MOE_QUADS_BLOCK : MOE_LANES;
+}
+
 size_t moe_layout_padded(enum moe_layout layout, size_t k);
+
+/* Where element i of a block is put. */
+static inline size_t moe_layout_place(enum moe_layout layout, size_t i) {
+    const size_t apart = layout == MOE_LAYOUT_QUADS ? 4 : layout == MOE_LAYOUT_EVEN_ODD ? 2 : 1;
+    return i % apart * (moe_layout_block(layout) / apart) + i / apart;
+}
 
 /* The rows [first, first + n), a view of the same data. */
 struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size_t n);

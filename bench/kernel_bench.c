@@ -33,6 +33,7 @@ struct bench {
     struct moe_kernels k;
     double peak, bandwidth; /* FLOP/s of this instruction set's FMAs; byte/s of reading memory */
     unsigned char *big;     /* [BIG_BYTES]: small random numbers in any format */
+    unsigned char *powers;  /* [BIG_BYTES / 16]: scales of MXFP4, moderate too */
     volatile float sink;
 };
 
@@ -249,29 +250,46 @@ static void run_gemm(struct bench *b, void *args, size_t times) {
     }
 }
 
+/* Scales of a quantised format, as checkpoints have them: the same for every row of groups. */
+static void add_scales(const struct bench *b, struct moe_matrix *w) {
+    const bool fp8 = w->format == MOE_FORMAT_FP8, mxfp4 = w->format == MOE_FORMAT_MXFP4;
+    w->scales = (struct moe_scales){.scale = mxfp4 ? b->powers : b->big,
+                                    .bias = fp8 || mxfp4 ? NULL : b->big,
+                                    .number = fp8 ? MOE_FORMAT_F32 : MOE_FORMAT_BF16,
+                                    .columns = fp8     ? 128
+                                               : mxfp4 ? 32
+                                                       : 64,
+                                    .rows = fp8 ? 128 : 1};
+    const size_t groups = (w->cols + w->scales.columns - 1) / w->scales.columns;
+    w->scales.row_bytes = groups * (fp8 ? 4 : mxfp4 ? 1 : 2);
+}
+
 static struct moe_matrix matrix(const struct bench *b, enum moe_format f, size_t rows, size_t k) {
     const size_t row_bytes = k * moe_format_bits(f) / 8, most = BIG_BYTES / row_bytes;
-    return (struct moe_matrix){
+    struct moe_matrix w = {
         .format = f, .rows = rows < most ? rows : most, .cols = k, .row_bytes = row_bytes, .data = b->big};
+    if (moe_format_is_quantised(f)) add_scales(b, &w);
+    return w;
 }
 
 static void bench_product(struct bench *b, enum moe_format f, size_t rows, size_t n_cols, size_t w_rows,
                           size_t k, const char *from) {
     const struct moe_matrix w = matrix(b, f, w_rows, k);
-    float *x = random_floats(rows * moe_padded(k)), *y = take(rows * n_cols * sizeof *y);
-    struct product p = {f, {x, moe_padded(k), rows, NULL}, w, y, n_cols};
+    const size_t ld = moe_layout_padded(moe_format_layout(f), k);
+    float *x = random_floats(rows * ld), *y = take(rows * n_cols * sizeof *y);
+    struct product p = {f, {x, ld, rows, NULL}, w, y, n_cols};
     char op[32], what[64];
     snprintf(op, sizeof op, "gemm %s", moe_format_name(f));
     snprintf(what, sizeof what, "%zux%zux%zu %s", rows, n_cols, k, from);
-    report(b, op, what, measure(b, run_gemm, &p), (double)(n_cols * w.row_bytes),
-           2.0 * (double)(rows * n_cols * k));
+    report(b, op, what, measure(b, run_gemm, &p),
+           (double)moe_matrix_bytes(&w) * (double)n_cols / (double)w.rows, 2.0 * (double)(rows * n_cols * k));
     free(x);
     free(y);
 }
 
 static void bench_gemm(struct bench *b, enum moe_format f) {
     static const size_t usual[] = {1, 2, 4, 8, 16, 64};
-    const size_t k = b->set->k ? b->set->k : WIDTH, cols = b->set->cols ? b->set->cols : 96;
+    const size_t k = moe_padded(b->set->k ? b->set->k : WIDTH), cols = b->set->cols ? b->set->cols : 96;
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
         if (b->set->rows && i > 0) break;
         const size_t rows = b->set->rows ? b->set->rows : usual[i];
@@ -289,7 +307,8 @@ static void bench_widen(struct bench *b, enum moe_format f) {
     struct product p = {.format = f, .w = matrix(b, f, 16, WIDTH), .y = random_floats(WIDTH)};
     char op[32];
     snprintf(op, sizeof op, "widen %s", moe_format_name(f));
-    report(b, op, "n 2048", measure(b, run_widen, &p), (double)(p.w.row_bytes + 4 * WIDTH), 0);
+    report(b, op, "n 2048", measure(b, run_widen, &p),
+           (double)moe_matrix_bytes(&p.w) / (double)p.w.rows + 4 * WIDTH, 0);
     free(p.y);
 }
 
@@ -305,8 +324,8 @@ static void run_pack(struct bench *b, void *args, size_t times) {
 
 static void bench_pack(struct bench *b, enum moe_layout layout) {
     struct packing p = {layout, vectors()};
-    report(b, layout == MOE_LAYOUT_NATURAL ? "pack natural" : "pack even_odd", "n 2048",
-           measure(b, run_pack, &p), 8 * WIDTH, 0);
+    static const char *const names[MOE_LAYOUT_COUNT] = {"pack natural", "pack even_odd", "pack quads"};
+    report(b, names[layout], "n 2048", measure(b, run_pack, &p), 8 * WIDTH, 0);
     free_vectors(&p.v);
 }
 
@@ -508,12 +527,13 @@ static struct settings parse(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     const struct settings set = parse(argc, argv);
-    struct bench b = {.set = &set, .big = take(BIG_BYTES)};
-    for (size_t i = 0; i < BIG_BYTES;
-         i += 2) { /* 0x3c00 to 0x3cff: numbers of moderate size in every format */
-        b.big[i] = (unsigned char)(i * 2654435761U >> 13);
+    struct bench b = {.set = &set, .big = take(BIG_BYTES), .powers = take(BIG_BYTES / 16)};
+    /* 0x3c00 to 0x3cfe: numbers of moderate size in every format, and no NaN of e4m3 */
+    for (size_t i = 0; i < BIG_BYTES; i += 2) {
+        b.big[i] = (i * 2654435761U >> 13) & 0xfe;
         b.big[i + 1] = 0x3c;
     }
+    for (size_t i = 0; i < BIG_BYTES / 16; i++) b.powers[i] = 112 + i % 16;
     if (moe_openblas_available()) moe_openblas_start();
     for (int i = 0; i < MOE_ISA_COUNT; i++) {
         b.isa = moe_isa_get_name((enum moe_isa)i);
@@ -533,5 +553,6 @@ int main(int argc, char **argv) {
             bench_isa(&b);
     }
     free(b.big);
+    free(b.powers);
     return 0;
 }

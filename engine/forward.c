@@ -17,7 +17,8 @@ static void norm_row(const struct moe_session *s, size_t row, const float *gain)
 static void embed(struct moe_worker *worker, struct moe_session *s) {
     const struct moe_weights *w = &s->model->weights;
     size_t row;
-    if (worker->rank == 0) s->counters.weight_bytes += s->batch.n_rows * w->embed.row_bytes;
+    const struct moe_matrix one = moe_matrix_rows(&w->embed, 0, 1);
+    if (worker->rank == 0) s->counters.weight_bytes += s->batch.n_rows * moe_matrix_bytes(&one);
     while (moe_worker_next(worker, s->batch.n_rows, &row)) {
         s->gemm.kernels->format[w->embed.format].widen(s->x + row * w->embed.cols, &w->embed,
                                                        s->batch.rows[row].token);

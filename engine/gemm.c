@@ -18,7 +18,8 @@ enum {
 
 void moe_activations_take(struct moe_activations *out, struct moe_arena *arena, size_t n_rows,
                           size_t n_columns, const bool layouts[MOE_LAYOUT_COUNT]) {
-    *out = (struct moe_activations){.n_columns = n_columns, .ld = moe_padded(n_columns)};
+    *out = (struct moe_activations){.n_columns = n_columns,
+                                    .ld = moe_layout_padded(MOE_LAYOUT_QUADS, n_columns)};
     for (size_t i = 0; i < MOE_LAYOUT_COUNT; i++)
         if (i == MOE_LAYOUT_NATURAL || layouts[i])
             out->data[i] = moe_arena_take(arena, n_rows, out->ld * sizeof(float));
@@ -153,7 +154,7 @@ static void count(moe_counters *counters, const struct moe_problem *problems, si
     for (size_t i = 0; i < n_problems; i++) {
         const struct moe_problem *p = &problems[i];
         if (!p->n_rows) continue;
-        counters->weight_bytes += p->w->rows * p->w->row_bytes;
+        counters->weight_bytes += moe_matrix_bytes(p->w);
         counters->flops += (uint64_t)2 * p->n_rows * p->w->rows * p->w->cols;
     }
 }

@@ -8,8 +8,8 @@
 #include "engine/threads.h"
 #include "kernels/kernels.h"
 
-/* Rows of activations, kept in every layout that some matrix of the model wants. Rows are padded to a
- * multiple of MOE_LANES with zeros that nobody writes. */
+/* Rows of activations, kept in every layout that some matrix of the model wants. Rows are padded to
+ * whole blocks of every layout with zeros that nobody writes. */
 struct moe_activations {
     float *data[MOE_LAYOUT_COUNT]; /* [n_rows, ld] each; NATURAL always, others NULL where unused */
     size_t n_columns, ld;

@@ -124,8 +124,8 @@ typedef void moe_router_softmax_topk_fn(uint32_t *ids, float *weights, const flo
                                         size_t n, size_t top_k, bool renorm);
 
 /* Rows of packed activations: row i starts at data + (index ? index[i] : i) * ld. Each is in the layout of
- * the weights' format, padded with zeros to moe_padded(cols), and aligned to 64 bytes (ld % 16 == 0). `index`
- * is how the rows routed to an expert are gathered without a copy. */
+ * the weights' format, padded with zeros to moe_layout_padded(layout, cols), and aligned to 64 bytes (ld % 16
+ * == 0). `index` is how the rows routed to an expert are gathered without a copy. */
 struct moe_rows {
     const float *data;
     size_t ld, n;
@@ -135,16 +135,23 @@ struct moe_rows {
 /* y[i * ld_y + c] = dot(x row i, w row c) for i < x->n and first <= c < first + n_cols: rows of w are columns
  * of y. The dot product is a SUM IN LANES of fma(w, x, .) over the packed order of the format's layout: the
  * weights are taken in the same order (for EVEN_ODD: lane l < 16 of a block of 32 holds element 2l, lane 16 +
- * l holds 2l + 1), the last block padded with zeros. Bits depend on format and k alone, never on n_cols, x->n
- * or tiling. Tiles of several rows and columns share the loads; a tile's bits are those of the plain dot
- * product. */
+ * l holds 2l + 1; for QUADS: of a block of 64 lane l < 16 takes elements 4l, then 4l + 2, lane 16 + l takes
+ * 4l + 1, then 4l + 3), the last block padded with weights +0, whatever its scale. Bits depend on format and
+ * k alone, never on n_cols, x->n or tiling. Tiles of several rows and columns share the loads; a tile's bits
+ * are those of the plain dot product. A weight w is, exactly as base/convert.h has it: F32, BF16, F16   what
+ * is stored FP8              e4m3(code) * scale, one product MXFP4            value(code) * 2^(scale - 127):
+ * exact, also where it is subnormal (scale byte 0); infinite where it is too large, so for byte 255 every
+ * value but 0 and 0.5; a code of zero is a zero of its sign AFFINE           scale * code, rounded, + bias,
+ * rounded with scale and bias widened exactly. NaN and Inf of scales come out as these operations give them.
+ */
 typedef void moe_gemm_fn(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                          size_t first, size_t n_cols);
 
 /* y[j] = element j of row r of w, exactly, in natural order.   y [w->cols] */
 typedef void moe_widen_fn(float *y, const struct moe_matrix *w, size_t r);
 
-/* Lays out a row for a dot product: y [moe_padded(k)], 64-byte aligned; x [k]. Pads with +0. */
+/* Lays out a row for a dot product: y [moe_layout_padded(layout, k)], 64-byte aligned; x [k]. Pads with +0.
+ */
 typedef void moe_pack_fn(float *y, const float *x, size_t k);
 
 /* Reads every byte of p [bytes] once, as fast as it can, to measure how fast memory is read; p has any

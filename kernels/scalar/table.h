@@ -8,8 +8,8 @@
 #include "kernels/ops.def"
 #undef MOE_OP
 
-moe_gemm_fn moe_gemm_f32_scalar, moe_gemm_bf16_scalar, moe_gemm_f16_scalar;
-moe_widen_fn moe_widen_f32_scalar, moe_widen_bf16_scalar, moe_widen_f16_scalar;
-moe_pack_fn moe_pack_natural_scalar, moe_pack_even_odd_scalar;
+moe_gemm_fn moe_gemm_scalar;
+moe_widen_fn moe_widen_scalar;
+moe_pack_fn moe_pack_natural_scalar, moe_pack_even_odd_scalar, moe_pack_quads_scalar;
 
 #endif

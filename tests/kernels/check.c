@@ -123,25 +123,68 @@ static uint16_t to_half(float x) {
     return (uint16_t)(sign | ((to_bits(a) + 0xfff - ((127 - 15) << 23)) >> 13));
 }
 
-void check_fill_weights(void *data, size_t n, enum check_fill kind, enum moe_format f) {
+/* Plain numbers of a format, from check_fill, rounded. */
+static void fill_numbers(unsigned char *data, size_t n, enum check_fill kind, enum moe_format f) {
     for (size_t i = 0; i < n; i++) {
         float x;
         check_fill(&x, 1, kind);
         const uint16_t upper = (uint16_t)(to_bits(x) >> 16), half = to_half(x);
-        switch (f) {
-        case MOE_FORMAT_F32:
-            memcpy((unsigned char *)data + 4 * i, &x, 4);
-            break;
-        case MOE_FORMAT_BF16:
-            memcpy((unsigned char *)data + 2 * i, &upper, 2);
-            break;
-        case MOE_FORMAT_F16:
-            memcpy((unsigned char *)data + 2 * i, &half, 2);
-            break;
-        case MOE_FORMAT_COUNT:
-            cr_assert_fail("no such format");
-        }
+        if (f == MOE_FORMAT_F32)
+            memcpy(data + 4 * i, &x, 4);
+        else
+            memcpy(data + 2 * i, f == MOE_FORMAT_BF16 ? &upper : &half, 2);
     }
+}
+
+static void fill_codes(unsigned char *data, size_t bytes, enum check_fill kind, enum moe_format f) {
+    for (size_t i = 0; i < bytes; i++) {
+        data[i] = (unsigned char)check_random();
+        const bool nan = (data[i] & 0x7f) == 0x7f, rare = kind != CHECK_UNIT && check_below(8) == 0;
+        if (f == MOE_FORMAT_FP8 && nan && !rare) data[i] ^= 1;
+    }
+}
+
+static void fill_scales(unsigned char *data, size_t n, enum check_fill kind, const struct moe_matrix *w) {
+    if (w->format != MOE_FORMAT_MXFP4) {
+        fill_numbers(data, n, kind, w->scales.number);
+        return;
+    }
+    static const unsigned char special[] = {0, 1, 2, 127, 252, 253, 254, 255};
+    for (size_t i = 0; i < n; i++) {
+        data[i] = (unsigned char)(119 + check_below(10));
+        if (kind == CHECK_WIDE) data[i] = (unsigned char)check_random();
+        if (kind == CHECK_SPECIAL && check_below(2)) data[i] = special[check_below(sizeof special)];
+    }
+}
+
+/* Scales that just suffice, at an odd address, with gaps of random bytes between their rows. */
+static const void *random_scales(const struct moe_matrix *w, size_t rows, size_t groups, size_t size,
+                                 enum check_fill kind) {
+    const size_t row_bytes = w->scales.row_bytes;
+    unsigned char *data = check_bytes((rows - 1) * row_bytes + groups * size, 1);
+    for (size_t i = 0; i < (rows - 1) * row_bytes; i++) data[i] = (unsigned char)check_random();
+    for (size_t r = 0; r < rows; r++) fill_scales(data + r * row_bytes, groups, kind, w);
+    return data;
+}
+
+static void add_scales(struct moe_matrix *w, enum check_fill kind) {
+    static const enum moe_format numbers[] = {MOE_FORMAT_F32, MOE_FORMAT_BF16, MOE_FORMAT_F16};
+    struct moe_scales *s = &w->scales;
+    const bool blocks = w->format == MOE_FORMAT_FP8, bytes = w->format == MOE_FORMAT_MXFP4;
+    s->number = numbers[check_below(3)];
+    s->columns = blocks ? 128 : bytes ? 32 : 32U << check_below(3);
+    s->rows = blocks ? 128 : 1;
+    s->first_row = !blocks ? 0 : check_below(2) ? check_below(128) : 127 - check_below(4);
+    const size_t groups = (w->cols + s->columns - 1) / s->columns,
+                 size = bytes ? 1 : moe_format_bits(s->number) / 8;
+    const size_t rows = (s->first_row + w->rows + s->rows - 1) / s->rows;
+    s->row_bytes = groups * size + check_below(2) * check_below(9);
+    s->scale = random_scales(w, rows, groups, size, kind);
+    if (!blocks && !bytes) s->bias = random_scales(w, rows, groups, size, kind);
+}
+
+size_t check_cols(enum moe_format f, size_t n) {
+    return moe_format_is_quantised(f) && f != MOE_FORMAT_FP8 ? moe_padded(n) : n;
 }
 
 struct moe_matrix check_matrix(enum moe_format f, size_t rows, size_t cols, size_t gap,
@@ -149,11 +192,16 @@ struct moe_matrix check_matrix(enum moe_format f, size_t rows, size_t cols, size
     const size_t bytes = cols * moe_format_bits(f) / 8, row_bytes = bytes + gap;
     unsigned char *data = check_bytes(rows * row_bytes - gap, 1);
     for (size_t r = 0; r < rows; r++) {
-        check_fill_weights(data + r * row_bytes, cols, kind, f);
+        if (moe_format_is_quantised(f))
+            fill_codes(data + r * row_bytes, bytes, kind, f);
+        else
+            fill_numbers(data + r * row_bytes, cols, kind, f);
         for (size_t i = 0; r + 1 < rows && i < gap; i++)
             data[r * row_bytes + bytes + i] = (unsigned char)check_random();
     }
-    return (struct moe_matrix){.format = f, .rows = rows, .cols = cols, .row_bytes = row_bytes, .data = data};
+    struct moe_matrix w = {.format = f, .rows = rows, .cols = cols, .row_bytes = row_bytes, .data = data};
+    if (moe_format_is_quantised(f)) add_scales(&w, kind);
+    return w;
 }
 
 void check_same_bits(const float *ref, const float *got, size_t n, const char *where, ...) {

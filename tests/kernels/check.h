@@ -54,11 +54,13 @@ enum check_fill {
 };
 enum { CHECK_FILLS = 3 };
 void check_fill(float *x, size_t n, enum check_fill kind);
-/* Random weights of a format: from check_fill, rounded. */
-void check_fill_weights(void *data, size_t n, enum check_fill kind, enum moe_format f);
+/* The least number of columns >= n that a matrix of this format may have. */
+size_t check_cols(enum moe_format f, size_t n);
 
-/* A matrix of random weights; rows are `gap` bytes further apart than they must be, the bytes between are
- * random. */
+/* A matrix of random weights, check_cols(cols) == cols; its rows are `gap` bytes further apart than they must
+ * be, the bytes between are random. Of a quantised format codes are uniform and the scales (numbers of any
+ * format, of groups of any size, at any first row of theirs, in rows with gaps) are of the kind; NaN codes
+ * are rare, and none with CHECK_UNIT. */
 struct moe_matrix check_matrix(enum moe_format f, size_t rows, size_t cols, size_t gap, enum check_fill kind);
 
 /* Bit for bit, any NaN equal to any other. `where` says what was computed, printf style. */

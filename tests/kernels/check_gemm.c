@@ -12,8 +12,9 @@ struct shape {
 /* Rows of activations: packed, and drawn from more rows than are used when `index` is wanted. */
 static struct moe_rows random_rows(const struct check *c, enum moe_format f, size_t n, size_t k,
                                    enum check_fill kind, bool gather) {
-    const size_t ld = (moe_padded(k) + 15) / 16 * 16 + 16 * check_below(3), stored = gather ? n + 3 : n;
-    float *data = check_aligned_floats(stored * ld - (ld - moe_padded(k))), *plain = check_floats(k);
+    const size_t padded = moe_layout_padded(moe_format_layout(f), k);
+    const size_t ld = padded + 16 * check_below(3), stored = gather ? n + 3 : n;
+    float *data = check_aligned_floats(stored * ld - (ld - padded)), *plain = check_floats(k);
     uint32_t *index = gather ? check_bytes(n * sizeof *index, sizeof *index) : NULL;
     for (size_t i = 0; i < stored; i++) {
         check_fill(plain, k, kind);
@@ -26,25 +27,29 @@ static struct moe_rows random_rows(const struct check *c, enum moe_format f, siz
 /* The plain sum in double: (k / 32 + 5) roundings in each term's way, and one of the last addition. */
 static void near_double(enum moe_format f, const float *y, const struct moe_rows *x,
                         const struct moe_matrix *w, size_t i, size_t col) {
+    const enum moe_layout layout = moe_format_layout(f);
+    const size_t padded = moe_layout_padded(layout, w->cols);
     const float *row = x->data + (x->index ? x->index[i] : i) * x->ld;
-    float *weights = check_floats(w->cols), *packed = check_aligned_floats(moe_padded(w->cols));
+    float *weights = check_floats(w->cols), *packed = check_aligned_floats(padded);
     moe_kernels_scalar.format[f].widen(weights, w, col);
-    moe_kernels_scalar.layout[moe_format_layout(f)].pack(packed, weights, w->cols);
+    moe_kernels_scalar.layout[layout].pack(packed, weights, w->cols);
     double sum = 0, terms = 0;
-    for (size_t j = 0; j < moe_padded(w->cols); j++) {
+    for (size_t j = 0; j < padded; j++) {
         const double term = (double)packed[j] * (double)row[j];
         sum += term;
         terms += fabs(term);
     }
-    const double error = ((double)moe_padded(w->cols) / MOE_LANES + 6) * CHECK_U * (1 + 0x1p-10);
+    const double error = ((double)padded / MOE_LANES + 6) * CHECK_U * (1 + 0x1p-10);
     check_near(sum, (double)*y, error * terms, "gemm %s: k %zu, row %zu, column %zu", moe_format_name(f),
                w->cols, i, col);
 }
 
 static void check_shape(const struct check *c, enum moe_format f, struct shape s, enum check_fill kind) {
+    s.k = check_cols(f, s.k);
     const size_t first = check_below(4), ld_y = first + s.cols + check_below(4), n_y = s.n * ld_y;
+    const size_t w_rows = first + s.cols + check_below(2);
     const struct moe_matrix w =
-        check_matrix(f, first + s.cols + check_below(2), s.k, check_below(2) ? check_below(9) : 0, kind);
+        check_matrix(f, w_rows ? w_rows : 1, s.k, check_below(2) ? check_below(9) : 0, kind);
     const struct moe_rows x = random_rows(c, f, s.n, s.k, kind, check_below(2));
     float *ref = check_floats(n_y), *got = check_floats(n_y);
     for (size_t i = 0; i < n_y; i++) ref[i] = got[i] = 12345; /* what is not asked for stays */
@@ -61,6 +66,7 @@ static void check_shape(const struct check *c, enum moe_format f, struct shape s
 
 /* Each element of a large product is the dot product computed alone by the same table. */
 static void check_alone(const struct check *c, enum moe_format f, struct shape s) {
+    s.k = check_cols(f, s.k);
     const struct moe_matrix w = check_matrix(f, s.cols, s.k, 0, CHECK_UNIT);
     const struct moe_rows x = random_rows(c, f, s.n, s.k, CHECK_UNIT, false);
     float *all = check_floats(s.n * s.cols), *alone = check_floats(s.n * s.cols);
@@ -80,8 +86,12 @@ void check_gemm(const struct check *c, enum moe_format f) {
         for (int kind = 0; kind < CHECK_FILLS; kind++)
             check_shape(c, f, (struct shape){1 + check_below(6), 1 + check_below(15), k},
                         (enum check_fill)kind);
-    static const size_t ks[] = {40, 64};
-    for (size_t i = 0; i < 2; i++)
+    for (size_t k = 160; k <= 1088; k += 32)
+        for (int kind = 0; kind < CHECK_FILLS; kind++)
+            check_shape(c, f, (struct shape){1 + check_below(6), 1 + check_below(9), k},
+                        (enum check_fill)kind);
+    static const size_t ks[] = {40, 64, 192};
+    for (size_t i = 0; i < 3; i++)
         for (size_t n = 0; n <= 9; n++)
             for (size_t cols = 0; cols <= 20; cols++)
                 if (n || !c->scalar) check_shape(c, f, (struct shape){n, cols, ks[i]}, CHECK_UNIT);
