@@ -13,31 +13,45 @@ static void write_shape(char *out, size_t n_out, const size_t *shape, size_t ran
     if (at < n_out) snprintf(out + at, n_out - at, rank ? "]" : "[]");
 }
 
-static bool checkpoint_has(void *context, const char *name) {
-    return moe_checkpoint_find(context, name) != NULL;
+/* "F32, BF16 or F16" */
+static void write_dtypes(char *out, size_t n_out, uint32_t dtypes) {
+    size_t at = 0;
+    *out = '\0';
+    for (int d = MOE_DTYPE_COUNT - 1; d >= 0 && at < n_out; d--) {
+        if (!(dtypes >> d & 1)) continue;
+        uint32_t below = dtypes & (((uint32_t)1 << d) - 1);
+        const char *before = !at ? "" : below ? ", " : " or ";
+        int n = snprintf(out + at, n_out - at, "%s%s", before, moe_dtype_name((enum moe_dtype)d));
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static bool checkpoint_has(void *context, enum moe_dtype *dtype, const char *name) {
+    const struct moe_tensor *t = moe_checkpoint_find(context, name);
+    if (t && dtype) *dtype = t->dtype;
+    return t != NULL;
 }
 
 static moe_status checkpoint_get(void *context, struct moe_source_tensor *out, const char *name,
-                                 const size_t *shape, size_t rank, moe_error *err) {
+                                 const size_t *shape, size_t rank, uint32_t dtypes, moe_error *err) {
     const struct moe_checkpoint *ck = context;
     const struct moe_tensor *t = moe_checkpoint_find(ck, name);
     if (!t) return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_dir(ck), name);
     const char *file = moe_checkpoint_file(ck, t);
+    char found[128], expected[128];
     if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape)) {
-        char found[128], expected[128];
         write_shape(found, sizeof found, t->shape, t->rank);
         write_shape(expected, sizeof expected, shape, rank);
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: shape %s, expected %s", file, name, found,
                         expected);
     }
-    const char *dtype = moe_dtype_name(t->dtype);
-    for (size_t f = 0; f < MOE_FORMAT_COUNT; f++) {
-        if (strcmp(dtype, moe_format_name((enum moe_format)f))) continue;
-        *out = (struct moe_source_tensor){(enum moe_format)f, t->data};
-        return MOE_OK;
+    if (!(dtypes >> t->dtype & 1)) {
+        write_dtypes(expected, sizeof expected, dtypes);
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: tensor %s: dtype %s, expected %s", file, name,
+                        moe_dtype_name(t->dtype), expected);
     }
-    return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: tensor %s: dtype %s, expected F32, BF16 or F16", file, name,
-                    dtype);
+    *out = (struct moe_source_tensor){t->dtype, t->data};
+    return MOE_OK;
 }
 
 struct moe_source moe_source_checkpoint(const struct moe_checkpoint *ck) {

@@ -2,24 +2,31 @@
 #define MOE_MODELS_SOURCE_H
 /* Where weights come from: a checkpoint, random numbers, or a list that only records what is asked for. */
 
-#include "base/matrix.h"
+#include <stdint.h>
+
 #include "base/status.h"
 #include "loader/checkpoint.h"
 
-/* A tensor as a source hands it over: its storage format and bytes, borrowed for the life of the source. */
+/* A set of dtypes: MOE_DTYPE_BIT(F32) | MOE_DTYPE_BIT(U8), ... */
+#define MOE_DTYPE_BIT(id) ((uint32_t)1 << MOE_DTYPE_##id)
+#define MOE_DTYPES_FLOAT  (MOE_DTYPE_BIT(F32) | MOE_DTYPE_BIT(BF16) | MOE_DTYPE_BIT(F16))
+_Static_assert(MOE_DTYPE_COUNT <= 32, "a set of dtypes has 32 bits");
+
+/* A tensor as a source hands it over: its bytes have any alignment and are borrowed for the life of the
+ * source. */
 struct moe_source_tensor {
-    enum moe_format format;
+    enum moe_dtype dtype;
     const void *data;
 };
 
 struct moe_source {
     void *context;
-    /* Whether there is a tensor of that name (which layout of experts a checkpoint uses). */
-    bool (*has)(void *context, const char *name);
-    /* Hands over `name`, which must have exactly the shape [rank]. MOE_E_FORMAT if it is missing, misshapen,
-     * or of a dtype that is no storage format of weights. */
+    /* Whether there is a tensor of that name, and its dtype (may be NULL): how the checkpoint stores it. */
+    bool (*has)(void *context, enum moe_dtype *dtype, const char *name);
+    /* Hands over `name`, which must have exactly the shape [rank] and one of `dtypes`. MOE_E_FORMAT if it is
+     * missing or misshapen, MOE_E_UNSUPPORTED if its dtype is another. */
     moe_status (*get)(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
-                      size_t rank, moe_error *err);
+                      size_t rank, uint32_t dtypes, moe_error *err);
 };
 
 /* A source over an open checkpoint, which it borrows. */

@@ -56,12 +56,7 @@ static moe_status read_family(struct moe_spec *s, struct moe_json_value config, 
     if (!s->family)
         return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: model_type \"%s\" is not supported: %s",
                         config.doc->file, type, reason);
-    /* weights in a storage format of their own come with one of these */
-    static const char *const quantised[] = {"quantization_config", "quantization"};
-    for (size_t i = 0; i < sizeof quantised / sizeof *quantised; i++)
-        if (moe_json_get(config, quantised[i]).node)
-            return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: quantised weights are not supported",
-                            config.doc->file, quantised[i]);
+    MOE_TRY(moe_quantization_read(&s->quantization, config, err));
     const char *act = "silu";
     struct moe_json_value v = moe_json_get(config, "hidden_act");
     if (v.node) MOE_TRY(moe_json_string(&act, v, err));
@@ -240,6 +235,7 @@ moe_status moe_spec_resolve(struct moe_spec *out, struct moe_json_value config, 
 
 void moe_spec_free(struct moe_spec *spec) {
     moe_rope_spec_free(&spec->rope);
+    moe_quantization_free(&spec->quantization);
     free(spec->layers);
     *spec = (struct moe_spec){0};
 }

@@ -4,6 +4,7 @@
 
 #include "loader/json.h"
 #include "models/family.h"
+#include "models/quantization.h"
 #include "models/rope_spec.h"
 
 struct moe_layer_spec {
@@ -19,6 +20,7 @@ struct moe_spec {
     float norm_eps, clip_qkv;                                         /* clip_qkv 0: none */
     bool bias_qkv, bias_o, renorm, tied;
     struct moe_rope_spec rope;
+    struct moe_quantization quantization;
     struct moe_layer_spec *layers; /* [n_layers], owned */
 };
 

@@ -80,23 +80,36 @@ static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_er
     return MOE_OK;
 }
 
-/* Experts as on the Hub; no tensor is absent. */
-static bool has(void *context, const char *name) {
+/* Matrices are drawn later, once all are known to fit; vectors at once, because they are widened when bound.
+ */
+static bool is_vector(const char *name, size_t rank) {
+    size_t n = strlen(name);
+    return rank == 1 || (n > 4 && !strcmp(name + n - 4, "bias"));
+}
+
+/* Plain weights, experts as on the Hub; of what may accompany those no tensor is absent. */
+static bool has(void *context, enum moe_dtype *dtype, const char *name) {
+    static const char *const absent[] = {"switch_mlp", "experts.gate_up_proj", ".scales",
+                                         "_scales",    "_scale_inv",           "_blocks"};
     (void)context;
-    return !strstr(name, "switch_mlp") && !strstr(name, "experts.gate_up_proj");
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
+        if (strstr(name, absent[i])) return false;
+    if (dtype) *dtype = is_vector(name, 2) ? MOE_DTYPE_F32 : MOE_DTYPE_BF16;
+    return true;
 }
 
 static moe_status get(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
-                      size_t rank, moe_error *err) {
+                      size_t rank, uint32_t dtypes, moe_error *err) {
     struct moe_synthetic *s = context;
     size_t n = 1, bytes;
+    (void)dtypes; /* only ever the plain ones */
     for (size_t i = 0; i < rank; i++)
         if (__builtin_mul_overflow(n, shape[i], &n)) n = SIZE_MAX / 8;
-    bool vector = rank == 1;
+    bool vector = is_vector(name, rank);
     if (__builtin_mul_overflow(n, vector ? sizeof(float) : sizeof(uint16_t), &bytes)) bytes = SIZE_MAX;
     void *data = NULL;
     MOE_TRY(take(s, &data, bytes, err));
-    *out = (struct moe_source_tensor){vector ? MOE_FORMAT_F32 : MOE_FORMAT_BF16, data};
+    *out = (struct moe_source_tensor){vector ? MOE_DTYPE_F32 : MOE_DTYPE_BF16, data};
     if (vector) {
         float mean = strstr(name, "norm") ? 1.0f : 0.0f, *x = data;
         for (size_t i = 0; i < n; i++) x[i] = mean + 0.02f * normal(&s->state);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/convert.h"
+#include "models/storage.h"
 
 enum { MAX_NAME = 256 };
 
@@ -20,7 +20,7 @@ struct owned {
 struct binder {
     struct moe_weights *out;
     const struct moe_spec *spec;
-    const struct moe_source *source;
+    struct moe_storage storage;
     const struct moe_weights_progress *progress;
     size_t layer, expert, done, total;
     moe_error *err;
@@ -44,50 +44,31 @@ static void write_name(char out[MAX_NAME], const struct binder *b, enum moe_tens
     if (weight) snprintf(weight, MAX_NAME - (size_t)(weight - out), "%s", suffix);
 }
 
-static moe_status get(struct binder *b, struct moe_source_tensor *t, const char *name, const size_t *shape,
-                      size_t rank) {
-    MOE_TRY(b->source->get(b->source->context, t, name, shape, rank, b->err));
-    uint64_t n = 1;
-    for (size_t i = 0; i < rank; i++) n *= shape[i];
-    b->out->n_parameters += n;
-    b->out->n_bytes += n * moe_format_bits(t->format) / 8;
-    b->out->layouts[moe_format_layout(t->format)] = true;
+static void count(struct binder *b) {
     b->done++;
     if (b->progress && b->progress->call) b->progress->call(b->progress->context, b->done, b->total);
-    return MOE_OK;
-}
-
-static struct moe_matrix view(const struct moe_source_tensor *t, size_t first_row, size_t rows, size_t cols) {
-    size_t row_bytes = cols * moe_format_bits(t->format) / 8;
-    return (struct moe_matrix){.format = t->format,
-                               .rows = rows,
-                               .cols = cols,
-                               .row_bytes = row_bytes,
-                               .data = (const char *)t->data + first_row * row_bytes};
 }
 
 static moe_status bind_matrix(struct binder *b, struct moe_matrix *out, enum moe_tensor_role role,
                               size_t rows, size_t cols) {
     char name[MAX_NAME];
-    struct moe_source_tensor t;
     write_name(name, b, role, NULL);
-    MOE_TRY(get(b, &t, name, (size_t[]){rows, cols}, 2));
-    *out = view(&t, 0, rows, cols);
+    MOE_TRY(moe_storage_get(out, &b->storage, name, 0, rows, cols, b->err));
+    count(b);
     return MOE_OK;
 }
 
 static moe_status bind_vector(struct binder *b, const float **out, enum moe_tensor_role role,
                               const char *suffix, size_t n) {
     char name[MAX_NAME];
-    struct moe_source_tensor t;
     write_name(name, b, role, suffix);
-    MOE_TRY(get(b, &t, name, &n, 1));
     struct owned *o = malloc(sizeof *o + n * sizeof(float));
     if (!o) return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
     o->next = b->out->owned;
     b->out->owned = o;
-    moe_convert_to_f32(o->data, t.format, t.data, n);
+    MOE_TRY(moe_storage_get_vector(o->data, &b->storage, name, n, b->err));
     *out = o->data;
+    count(b);
     return MOE_OK;
 }
 
@@ -122,7 +103,7 @@ static moe_status bind_ffn(struct binder *b, struct moe_ffn *out, enum moe_tenso
 static bool has(struct binder *b, enum moe_tensor_role role) {
     char name[MAX_NAME];
     write_name(name, b, role, NULL);
-    return b->source->has(b->source->context, name);
+    return moe_storage_has(&b->storage, name);
 }
 
 static enum expert_layout find_expert_layout(struct binder *b) {
@@ -130,33 +111,41 @@ static enum expert_layout find_expert_layout(struct binder *b) {
     return has(b, MOE_T_STACKED_GATE) ? EXPERTS_STACKED : EXPERTS_SEPARATE;
 }
 
-/* One tensor [n_experts, rows, cols] for all experts. */
-static moe_status get_stack(struct binder *b, struct moe_source_tensor *out, enum moe_tensor_role role,
-                            size_t rows, size_t cols) {
+/* One tensor [n_experts, rows, cols] for all experts, in out [n_experts]. */
+static moe_status get_stack(struct binder *b, struct moe_matrix *out, enum moe_tensor_role role, size_t rows,
+                            size_t cols) {
     char name[MAX_NAME];
     write_name(name, b, role, NULL);
-    return get(b, out, name, (size_t[]){b->spec->n_experts, rows, cols}, 3);
+    MOE_TRY(moe_storage_get(out, &b->storage, name, b->spec->n_experts, rows, cols, b->err));
+    count(b);
+    return MOE_OK;
+}
+
+/* Scratch holds three stacks [n_experts]. */
+static moe_status split_stacks(struct binder *b, struct moe_ffn *experts, bool fused,
+                               struct moe_matrix *scratch) {
+    size_t hidden = b->spec->hidden_size, width = b->spec->expert_width, n = b->spec->n_experts;
+    struct moe_matrix *gate = scratch, *up = scratch + n, *down = scratch + 2 * n;
+    if (fused) {
+        MOE_TRY(get_stack(b, gate, MOE_T_FUSED_GATE_UP, 2 * width, hidden));
+        MOE_TRY(get_stack(b, down, MOE_T_FUSED_DOWN, hidden, width));
+        for (size_t e = 0; e < n; e++) up[e] = moe_matrix_rows(&gate[e], width, width);
+    } else {
+        MOE_TRY(get_stack(b, gate, MOE_T_STACKED_GATE, width, hidden));
+        MOE_TRY(get_stack(b, up, MOE_T_STACKED_UP, width, hidden));
+        MOE_TRY(get_stack(b, down, MOE_T_STACKED_DOWN, hidden, width));
+    }
+    for (size_t e = 0; e < n; e++)
+        experts[e] = (struct moe_ffn){moe_matrix_rows(&gate[e], 0, width), up[e], down[e]};
+    return MOE_OK;
 }
 
 static moe_status bind_stacked_experts(struct binder *b, struct moe_ffn *experts, bool fused) {
-    size_t hidden = b->spec->hidden_size, width = b->spec->expert_width;
-    struct moe_source_tensor gate, up, down;
-    if (fused) {
-        MOE_TRY(get_stack(b, &gate, MOE_T_FUSED_GATE_UP, 2 * width, hidden));
-        MOE_TRY(get_stack(b, &down, MOE_T_FUSED_DOWN, hidden, width));
-        up = gate;
-    } else {
-        MOE_TRY(get_stack(b, &gate, MOE_T_STACKED_GATE, width, hidden));
-        MOE_TRY(get_stack(b, &up, MOE_T_STACKED_UP, width, hidden));
-        MOE_TRY(get_stack(b, &down, MOE_T_STACKED_DOWN, hidden, width));
-    }
-    size_t step = fused ? 2 * width : width;
-    for (size_t e = 0; e < b->spec->n_experts; e++) {
-        experts[e].gate = view(&gate, e * step, width, hidden);
-        experts[e].up = view(&up, e * step + (fused ? width : 0), width, hidden);
-        experts[e].down = view(&down, e * hidden, hidden, width);
-    }
-    return MOE_OK;
+    struct moe_matrix *scratch = calloc(3 * b->spec->n_experts, sizeof *scratch);
+    if (!scratch) return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
+    moe_status status = split_stacks(b, experts, fused, scratch);
+    free(scratch);
+    return status;
 }
 
 static moe_status bind_moe(struct binder *b, struct moe_layer_weights *w) {
@@ -207,9 +196,13 @@ moe_status moe_weights_bind(struct moe_weights *out, const struct moe_spec *spec
                             moe_error *err) {
     *out = (struct moe_weights){0};
     /* close enough for a progress bar: the experts are nearly all of the tensors */
-    struct binder b = {.out = out, .spec = spec, .source = source, .progress = progress, .err = err};
+    struct binder b = {.out = out, .spec = spec, .progress = progress, .err = err};
+    b.storage = (struct moe_storage){.source = source, .quantization = &spec->quantization};
     b.total = spec->n_layers * (3 * spec->n_experts + 8);
     moe_status status = bind_all(&b);
+    out->n_parameters = b.storage.totals.n_parameters;
+    out->n_bytes = b.storage.totals.n_bytes;
+    memcpy(out->layouts, b.storage.layouts, sizeof out->layouts);
     if (status == MOE_OK && progress && progress->call) progress->call(progress->context, b.done, b.done);
     if (status != MOE_OK) moe_weights_free(out);
     return status;

@@ -18,15 +18,19 @@ struct recorder {
     float *zeros;
 };
 
-static bool has(void *context, const char *name) {
+/* Plain F32 tensors: nothing beside them that would make them quantised. */
+static bool has(void *context, enum moe_dtype *dtype, const char *name) {
     const struct recorder *r = context;
+    if (strstr(name, "scale") || strstr(name, "_blocks")) return false;
+    if (dtype) *dtype = MOE_DTYPE_F32;
     if (!strcmp(r->layout, "-fused"))
         return strstr(name, "experts.gate_up_proj") || strstr(name, ".mlp.gate.");
     return !strcmp(r->layout, "-mlx") && strstr(name, "switch_mlp");
 }
 
 static moe_status get(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
-                      size_t rank, moe_error *err) {
+                      size_t rank, uint32_t dtypes, moe_error *err) {
+    cr_expect(dtypes >> MOE_DTYPE_F32 & 1);
     struct recorder *r = context;
     (void)err;
     char *line = r->lines[r->n_lines++];
@@ -35,7 +39,7 @@ static moe_status get(void *context, struct moe_source_tensor *out, const char *
     for (size_t i = 0; i < rank; i++)
         at += snprintf(line + at, (size_t)(MAX_LINE - at), "%s%zu", i ? "," : "", shape[i]);
     snprintf(line + at, (size_t)(MAX_LINE - at), "]\n");
-    *out = (struct moe_source_tensor){MOE_FORMAT_F32, r->zeros};
+    *out = (struct moe_source_tensor){MOE_DTYPE_F32, r->zeros};
     return MOE_OK;
 }
 

@@ -1,0 +1,49 @@
+#ifndef MOE_MODELS_QUANTIZATION_H
+#define MOE_MODELS_QUANTIZATION_H
+/* What config.json says of how weights are quantised. Which tensors are is told by the checkpoint alone
+ * (models/storage.h); here is what their shapes leave open. */
+
+#include "base/matrix.h"
+#include "loader/json.h"
+#include "loader/names.h"
+
+/* NONE   nothing is said.
+ * MLX    mlx-lm: groups of a row, their size and the bits of a code by module.
+ * FP8    transformers' finegrained FP8: E4M3, one scale per block of 128 x 128.
+ * MXFP4  gpt-oss as OpenAI ships it: groups of 32. */
+enum moe_quantization_kind {
+    MOE_QUANTIZATION_NONE,
+    MOE_QUANTIZATION_MLX,
+    MOE_QUANTIZATION_FP8,
+    MOE_QUANTIZATION_MXFP4
+};
+
+/* Of one module, kind MLX. */
+struct moe_module_quantization {
+    bool quantised;         /* false: its weights are plain, and the rest is unused */
+    enum moe_format format; /* MXFP4, or one of the AFFINE ones */
+    size_t group_size;      /* columns of a group, a multiple of 32 */
+};
+
+struct moe_quantization {
+    enum moe_quantization_kind kind;
+    char *file;                                   /* owned: config.json, for messages */
+    const char *key;                              /* the one of config.json that was read, for messages */
+    struct moe_module_quantization top, *modules; /* modules: what differs from top, owned */
+    struct moe_names names;                       /* -> modules */
+    char *strings;                                /* the names, owned */
+};
+
+/* Reads `quantization` (mlx-lm), or else `quantization_config` (with quant_method: transformers; without:
+ * mlx-lm), of the object `config`. MOE_E_UNSUPPORTED names the key and the value that the engine does not
+ * reproduce: another quant_method, block size, mode, group size or number of bits. Free with
+ * moe_quantization_free; after a failure there is nothing to free. */
+moe_status moe_quantization_read(struct moe_quantization *out, struct moe_json_value config, moe_error *err);
+void moe_quantization_free(struct moe_quantization *q);
+
+/* How `module` ("model.layers.0.mlp.gate") is quantised if it is: its own settings, or those of all. Kind MLX
+ * only. Borrowed. */
+const struct moe_module_quantization *moe_quantization_module(const struct moe_quantization *q,
+                                                              const char *module);
+
+#endif
