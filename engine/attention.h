@@ -1,24 +1,41 @@
 #ifndef MOE_ENGINE_ATTENTION_H
 #define MOE_ENGINE_ATTENTION_H
-/* Grouped-query attention (Ainslie et al. 2023) with RoPE, over blocks of cached keys. */
+/* Attention with RoPE over blocks of cached positions. What differs between the kinds is how queries come to
+ * be and what is cached (grouped.c, latent.c); the softmax over blocks is one. */
 
 #include "engine/gemm.h"
 #include "models/spec.h"
+#include "models/weights.h"
 
 /* What one worker needs to attend: a tile of queries that share a kv head. */
 struct moe_attention_tile {
-    float *q, *out;        /* [tile_queries, head_dim] */
+    float *q;              /* [tile_queries, ld_q] */
+    float *out;            /* [tile_queries, value_dim] */
     float *max, *sum;      /* [tile_queries] */
     float *scores;         /* [tile_queries, MOE_KEY_BLOCK] */
     uint8_t *first, *last; /* [tile_queries] */
 };
 
+/* What latent attention needs besides. */
+struct moe_latent {
+    struct moe_activations q_a;   /* [max_rows, q_rank] */
+    float *q;                     /* [max_rows, n_heads * (nope_dim + rope_dim)] */
+    struct moe_activations nope;  /* [max_rows * n_heads, nope_dim] */
+    float *kv;                    /* [max_rows, kv_rank + rope_dim] */
+    struct moe_activations mixed; /* [max_rows * n_heads, kv_rank]: attended latent vectors */
+    struct moe_problem *problems; /* [n_heads], made by worker 0 for the phase that follows */
+};
+
 struct moe_attention {
-    size_t tile_rows;                 /* rows of a run that are attended together */
-    float *q, *k, *v;                 /* [max_rows, heads * head_dim] */
-    float *cosine, *sine;             /* [max_rows, rope pairs] */
-    float *inv_freq;                  /* [n_workers, rope pairs] */
-    struct moe_activations out;       /* [max_rows, n_heads * head_dim] */
+    /* of the softmax over blocks: query heads, and of the keys and values they meet */
+    size_t key_dim, value_dim, ld_q;
+    size_t tile_heads, tile_rows; /* queries attended together: heads of a kv head, rows of a run */
+    float *q;                     /* [max_rows, n_heads, key_dim] */
+    float *k, *v;                 /* [max_rows, n_kv_heads, head_dim]; grouped attention only */
+    float *cosine, *sine;         /* [max_rows, rope pairs] */
+    float *inv_freq;              /* [n_workers, rope pairs] */
+    struct moe_activations out;   /* [max_rows, n_heads * value_dim of the model]: what o reads */
+    struct moe_latent latent;
     struct moe_attention_tile *tiles; /* [n_workers] */
 };
 
@@ -28,8 +45,22 @@ void moe_attention_take(struct moe_attention *out, struct moe_arena *arena, cons
                         const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows, size_t n_workers);
 /* Angles of one row of the batch, once per pass. */
 void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s, size_t row);
-/* delta = attention of layer `layer` on `normed`, without the output's bias; stores the rows' keys and
- * values. All workers call it, a barrier before and after. */
+/* delta = attention of layer `layer` on `normed`, without the output's bias; stores what the rows leave in
+ * the cache. All workers call it, a barrier before and after. */
 void moe_attention_run(struct moe_worker *worker, struct moe_session *s, size_t layer);
+
+/* The two kinds. _project: from `normed` to q, and into the cache; _expand: from what each head attended to
+ * to `out`, packed. All workers call them, a barrier before and after. */
+void moe_grouped_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
+                      size_t max_rows);
+void moe_grouped_project(struct moe_worker *worker, struct moe_session *s, size_t layer);
+void moe_grouped_expand(struct moe_worker *worker, struct moe_session *s);
+void moe_latent_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
+                     const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows);
+void moe_latent_project(struct moe_worker *worker, struct moe_session *s, size_t layer);
+void moe_latent_expand(struct moe_worker *worker, struct moe_session *s, size_t layer);
+
+/* Rotates x [2 * rope pairs], a part of a head, by the angles of a row. */
+void moe_attention_rotate(const struct moe_session *s, float *x, size_t row);
 
 #endif

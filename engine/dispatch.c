@@ -9,6 +9,7 @@ void moe_dispatch_take(struct moe_dispatch *out, struct moe_arena *arena, size_t
     out->top_k = top_k;
     out->first = moe_arena_take(arena, n_experts + 1, sizeof *out->first);
     out->row = moe_arena_take(arena, max_rows, top_k * sizeof *out->row);
+    out->expert = moe_arena_take(arena, max_rows, top_k * sizeof *out->expert);
     out->weight = moe_arena_take(arena, max_rows, top_k * sizeof *out->weight);
     out->pair = moe_arena_take(arena, max_rows, top_k * sizeof *out->pair);
     out->next = moe_arena_take(arena, n_next, sizeof *out->next);
@@ -24,6 +25,7 @@ void moe_dispatch_sort(struct moe_dispatch *d, const uint32_t *ids, const float 
     for (size_t i = 0; i < n_pairs; i++) {
         uint32_t p = d->next[ids[i]]++;
         d->row[p] = (uint32_t)(i / d->top_k);
+        d->expert[p] = ids[i];
         d->weight[p] = weights[i];
     }
     /* walking the pairs by expert gives each row its own in ascending expert */

@@ -30,11 +30,24 @@ void moe_experts_take(struct moe_experts *out, struct moe_arena *arena, const st
     out->problems = moe_arena_take(arena, 2 * spec->n_experts + 2, sizeof *out->problems);
 }
 
-static void swiglu_row(const struct moe_session *s, const struct moe_ffn_rows *f, size_t r) {
+/* The biases of one FFN's products, the activation, and the layouts that the down product reads. */
+static void activate_row(const struct moe_session *s, const struct moe_ffn_rows *f, const struct moe_ffn *w,
+                         size_t r) {
+    const struct moe_spec *spec = &s->model->spec;
+    const struct moe_kernels *k = s->gemm.kernels;
     size_t width = f->hidden.n_columns;
-    s->gemm.kernels->swiglu(moe_activations_row(&f->hidden, r), f->gate + r * width, f->up + r * width,
-                            width);
-    moe_activations_pack(&f->hidden, r, s->gemm.kernels);
+    float *gate = f->gate + r * width, *up = f->up + r * width, *hidden = moe_activations_row(&f->hidden, r);
+    if (w->gate.bias) k->add(gate, w->gate.bias, width);
+    if (w->up.bias) k->add(up, w->up.bias, width);
+    switch (spec->family->activation) {
+    case MOE_ACT_SWIGLU:
+        k->swiglu(hidden, gate, up, width);
+        break;
+    case MOE_ACT_SWIGLU_CLAMPED:
+        k->swiglu_clamped(hidden, gate, up, width, spec->swiglu_alpha, spec->swiglu_limit);
+        break;
+    }
+    moe_activations_pack(&f->hidden, r, k);
 }
 
 /* The two products that read a FFN's input rows. */
@@ -42,9 +55,9 @@ static void add_inputs(struct moe_experts *m, const struct moe_activations *x, c
                        const struct moe_ffn_rows *f, size_t first, size_t n, const uint32_t *index) {
     size_t width = f->hidden.n_columns;
     struct moe_problem p = {
-        .x = x, .n_rows = n, .index = index, .w = &w->gate, .y = f->gate + first * width, .ld_y = width};
+        .x = x, .n_rows = n, .index = index, .w = &w->gate.w, .y = f->gate + first * width, .ld_y = width};
     m->problems[m->n_problems++] = p;
-    p.w = &w->up;
+    p.w = &w->up.w;
     p.y = f->up + first * width;
     m->problems[m->n_problems++] = p;
 }
@@ -52,7 +65,7 @@ static void add_inputs(struct moe_experts *m, const struct moe_activations *x, c
 static void add_output(struct moe_experts *m, const struct moe_ffn_rows *f, const struct moe_ffn *w,
                        size_t first, size_t n, float *y) {
     m->problems[m->n_problems++] = (struct moe_problem){
-        .x = &f->hidden, .first_row = first, .n_rows = n, .w = &w->down, .y = y, .ld_y = w->down.rows};
+        .x = &f->hidden, .first_row = first, .n_rows = n, .w = &w->down.w, .y = y, .ld_y = w->down.w.rows};
 }
 
 static void run_dense(struct moe_worker *worker, struct moe_session *s, const struct moe_ffn *w) {
@@ -60,16 +73,20 @@ static void run_dense(struct moe_worker *worker, struct moe_session *s, const st
     size_t n_rows = s->batch.n_rows, i;
     size_t width = m->dense.hidden.n_columns;
     const struct moe_problem inputs[] = {
-        {.x = &s->normed, .n_rows = n_rows, .w = &w->gate, .y = m->dense.gate, .ld_y = width},
-        {.x = &s->normed, .n_rows = n_rows, .w = &w->up, .y = m->dense.up, .ld_y = width},
+        {.x = &s->normed, .n_rows = n_rows, .w = &w->gate.w, .y = m->dense.gate, .ld_y = width},
+        {.x = &s->normed, .n_rows = n_rows, .w = &w->up.w, .y = m->dense.up, .ld_y = width},
     };
     moe_gemm_run(worker, &s->gemm, inputs, 2);
     moe_worker_barrier(worker);
-    while (moe_worker_next(worker, n_rows, &i)) swiglu_row(s, &m->dense, i);
+    while (moe_worker_next(worker, n_rows, &i)) activate_row(s, &m->dense, w, i);
     moe_worker_barrier(worker);
     const struct moe_problem output = {
-        .x = &m->dense.hidden, .n_rows = n_rows, .w = &w->down, .y = s->delta, .ld_y = w->down.rows};
+        .x = &m->dense.hidden, .n_rows = n_rows, .w = &w->down.w, .y = s->delta, .ld_y = w->down.w.rows};
     moe_gemm_run(worker, &s->gemm, &output, 1);
+    moe_worker_barrier(worker);
+    if (!w->down.bias) return;
+    while (moe_worker_next(worker, n_rows, &i))
+        s->gemm.kernels->add(s->delta + i * w->down.w.rows, w->down.bias, w->down.w.rows);
     moe_worker_barrier(worker);
 }
 
@@ -79,13 +96,17 @@ static void route(struct moe_worker *worker, struct moe_session *s, const struct
     struct moe_experts *m = &s->experts;
     size_t n_rows = s->batch.n_rows, i;
     const struct moe_problem scores[] = {
-        {.x = &s->normed, .n_rows = n_rows, .w = &w->router, .y = m->router.logits, .ld_y = spec->n_experts},
+        {.x = &s->normed,
+         .n_rows = n_rows,
+         .w = &w->router.w,
+         .y = m->router.logits,
+         .ld_y = spec->n_experts},
         {.x = &s->normed, .n_rows = n_rows, .w = &w->shared_score, .y = m->shared_score, .ld_y = 1},
     };
-    moe_gemm_run(worker, &s->gemm, scores, spec->shared_width ? 2 : 1);
+    moe_gemm_run(worker, &s->gemm, scores, spec->family->shared == MOE_SHARED_SIGMOID ? 2 : 1);
     moe_worker_barrier(worker);
     while (moe_worker_next(worker, n_rows, &i))
-        moe_router_choose(&m->router, spec, s->gemm.kernels, i, worker->rank);
+        moe_router_choose(&m->router, spec, w, s->gemm.kernels, i, worker->rank);
     moe_worker_barrier(worker);
 }
 
@@ -114,8 +135,8 @@ static void list_outputs(struct moe_session *s, const struct moe_layer_weights *
     if (s->model->spec.shared_width) add_output(m, &m->shared, &w->shared, 0, s->batch.n_rows, m->shared_out);
 }
 
-/* delta = sum over the row's experts, ascending, of weight * output, + sigmoid(score) * shared output */
-static void combine_row(const struct moe_session *s, size_t row) {
+/* delta = sum over the row's experts, ascending, of weight * (output + bias), + the shared expert's */
+static void combine_row(const struct moe_session *s, const struct moe_layer_weights *w, size_t row) {
     const struct moe_experts *m = &s->experts;
     const struct moe_dispatch *d = &m->dispatch;
     const struct moe_kernels *k = s->gemm.kernels;
@@ -124,14 +145,23 @@ static void combine_row(const struct moe_session *s, size_t row) {
     memset(delta, 0, hidden * sizeof *delta);
     for (size_t j = 0; j < d->top_k; j++) {
         size_t p = d->pair[row * d->top_k + j];
-        k->axpy(delta, m->routed_out + p * hidden, hidden, d->weight[p]);
+        float *out = m->routed_out + p * hidden;
+        const float *bias = w->experts[d->expert[p]].down.bias;
+        if (bias) k->add(out, bias, hidden);
+        k->axpy(delta, out, hidden, d->weight[p]);
     }
+    if (!s->model->spec.shared_width) return;
+    float *shared = m->shared_out + row * hidden;
+    if (w->shared.down.bias) k->add(shared, w->shared.down.bias, hidden);
     switch (s->model->spec.family->shared) {
     case MOE_SHARED_NONE:
         break;
+    case MOE_SHARED_PLAIN:
+        k->add(delta, shared, hidden);
+        break;
     case MOE_SHARED_SIGMOID:
         k->sigmoid(m->shared_score + row, m->shared_score + row, 1);
-        k->axpy(delta, m->shared_out + row * hidden, hidden, m->shared_score[row]);
+        k->axpy(delta, shared, hidden, m->shared_score[row]);
         break;
     }
 }
@@ -155,14 +185,14 @@ static void run_experts(struct moe_worker *worker, struct moe_session *s, size_t
     if (worker->rank == 0) list_outputs(s, w);
     while (moe_worker_next(worker, n_pairs + n_shared, &i)) {
         if (i < n_pairs)
-            swiglu_row(s, &m->routed, i);
+            activate_row(s, &m->routed, &w->experts[m->dispatch.expert[i]], i);
         else
-            swiglu_row(s, &m->shared, i - n_pairs);
+            activate_row(s, &m->shared, &w->shared, i - n_pairs);
     }
     moe_worker_barrier(worker);
     moe_gemm_run(worker, &s->gemm, m->problems, m->n_problems);
     moe_worker_barrier(worker);
-    while (moe_worker_next(worker, n_rows, &i)) combine_row(s, i);
+    while (moe_worker_next(worker, n_rows, &i)) combine_row(s, w, i);
     moe_worker_barrier(worker);
 }
 

@@ -35,6 +35,11 @@ void moe_activations_pack(const struct moe_activations *a, size_t r, const struc
             kernels->layout[i].pack(a->data[i] + r * a->ld, moe_activations_row(a, r), a->n_columns);
 }
 
+/* From one row of X to the next, where they are not gathered by an index. */
+static size_t row_distance(const struct moe_problem *p) {
+    return p->x->ld * (p->row_step ? p->row_step : 1);
+}
+
 /* The tiles of a list, walked forward. */
 struct cursor {
     const struct moe_problem *problems;
@@ -78,7 +83,7 @@ static void run_native(struct moe_worker *worker, const struct moe_kernels *kern
         size_t first = (task - c->first_task) * c->tile;
         size_t n = p->w->rows - first < c->tile ? p->w->rows - first : c->tile;
         const float *data = p->x->data[moe_format_layout(p->w->format)];
-        const struct moe_rows rows = {data + p->first_row * p->x->ld, p->x->ld, p->n_rows, p->index};
+        const struct moe_rows rows = {data + p->first_row * p->x->ld, row_distance(p), p->n_rows, p->index};
         kernels->format[p->w->format].gemm(p->y, p->ld_y, &rows, p->w, first, n);
     }
 }
@@ -144,7 +149,7 @@ static void run_openblas(struct moe_worker *worker, const struct moe_gemm_backen
                                                        .w = weights,
                                                        .n = p->n_rows,
                                                        .ld_y = p->ld_y,
-                                                       .ld_x = p->index ? k : p->x->ld,
+                                                       .ld_x = p->index ? k : row_distance(p),
                                                        .ld_w = k};
     }
     if (w.n) flush(&w);

@@ -22,10 +22,10 @@ void moe_activations_take(struct moe_activations *out, struct moe_arena *arena, 
 float *moe_activations_row(const struct moe_activations *a, size_t r);
 void moe_activations_pack(const struct moe_activations *a, size_t r, const struct moe_kernels *kernels);
 
-/* y[i, c] = dot(x row (index ? index[i] : first_row + i), w row c) */
+/* y[i, c] = dot(x row (index ? index[i] : first_row + i * row_step), w row c); row_step 0 means 1 */
 struct moe_problem {
     const struct moe_activations *x;
-    size_t first_row, n_rows;
+    size_t first_row, row_step, n_rows;
     const uint32_t *index; /* [n_rows] or NULL */
     const struct moe_matrix *w;
     float *y; /* [n_rows, ld_y] */

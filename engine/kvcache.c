@@ -13,6 +13,10 @@ void moe_cache_take(struct moe_cache *out, struct moe_arena *arena, const struct
                               .n_kv_heads = spec->n_kv_heads,
                               .key_dim = spec->head_dim,
                               .value_dim = spec->head_dim};
+    if (spec->latent.kv_rank) {
+        out->key_dim = 0;
+        out->value_dim = spec->latent.kv_rank + spec->latent.rope_dim;
+    }
     out->length = moe_arena_take(arena, n_sequences, sizeof *out->length);
     out->written = moe_arena_take(arena, n_sequences, sizeof *out->written);
     out->layers = moe_arena_take(arena, spec->n_layers, sizeof *out->layers);
@@ -24,7 +28,8 @@ void moe_cache_take(struct moe_cache *out, struct moe_arena *arena, const struct
         if (window && blocks_for(window + max_rows) + 1 < layer.n_blocks)
             layer.n_blocks = blocks_for(window + max_rows) + 1;
         size_t n = n_sequences * spec->n_kv_heads * MOE_KEY_BLOCK;
-        layer.keys = moe_arena_take(arena, n * layer.n_blocks, out->key_dim * sizeof(float));
+        if (out->key_dim)
+            layer.keys = moe_arena_take(arena, n * layer.n_blocks, out->key_dim * sizeof(float));
         layer.values = moe_arena_take(arena, n * layer.n_blocks, out->value_dim * sizeof(float));
         if (out->layers) out->layers[l] = layer;
     }
@@ -47,8 +52,8 @@ float *moe_cache_values(const struct moe_cache *c, size_t layer, size_t sequence
 void moe_cache_store(const struct moe_cache *c, size_t layer, size_t sequence, size_t head, size_t p,
                      const float *key, const float *value) {
     size_t at = p % MOE_KEY_BLOCK;
-    float *keys = moe_cache_keys(c, layer, sequence, head, p) + at;
-    for (size_t d = 0; d < c->key_dim; d++) keys[d * MOE_KEY_BLOCK] = key[d];
+    for (size_t d = 0; d < c->key_dim; d++)
+        moe_cache_keys(c, layer, sequence, head, p)[d * MOE_KEY_BLOCK + at] = key[d];
     float *values = moe_cache_values(c, layer, sequence, head, p) + at * c->value_dim;
     memcpy(values, value, c->value_dim * sizeof *value);
 }

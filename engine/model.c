@@ -65,8 +65,8 @@ static moe_status read_config(struct moe_model *m, const char *path, moe_error *
 
 static const char *storage_of(const struct moe_model *m) {
     for (size_t l = 0; l < m->spec.n_layers; l++)
-        if (!m->spec.layers[l].dense) return moe_format_name(m->weights.layers[l].experts[0].gate.format);
-    return moe_format_name(m->weights.layers[0].dense.gate.format);
+        if (!m->spec.layers[l].dense) return moe_format_name(m->weights.layers[l].experts[0].gate.w.format);
+    return moe_format_name(m->weights.layers[0].dense.gate.w.format);
 }
 
 static moe_status choose_kernels(struct moe_model *m, const moe_model_options *opt, moe_error *err) {

@@ -34,7 +34,7 @@ static void lay_out(struct moe_session *s) {
     const bool *layouts = s->model->weights.layouts;
     const moe_session_options *o = &s->options;
     struct moe_arena *a = &s->arena;
-    size_t hidden = spec->hidden_size, q = spec->n_heads * spec->head_dim;
+    size_t hidden = spec->hidden_size;
     moe_cache_take(&s->cache, a, spec, o->n_sequences, o->context, o->max_rows);
     moe_batch_take(&s->batch, a, o->max_rows);
     s->x = moe_arena_take(a, o->max_rows, hidden * sizeof(float));
@@ -45,12 +45,24 @@ static void lay_out(struct moe_session *s) {
     s->logits = moe_arena_take(a, o->max_logits, spec->vocab_size * sizeof(float));
     s->next_position = moe_arena_take(a, o->n_sequences, sizeof *s->next_position);
     s->expected = moe_arena_take(a, o->n_sequences, sizeof *s->expected);
+    if (spec->rope.recomputes) {
+        s->tokens = moe_arena_take(a, o->n_sequences, o->context * sizeof *s->tokens);
+        s->was_long = moe_arena_take(a, o->n_sequences, sizeof *s->was_long);
+        s->again = moe_arena_take(a, o->max_rows, sizeof *s->again);
+    }
     if (o->tap) {
         size_t widest = hidden > spec->n_experts ? hidden : spec->n_experts;
         s->tapped = moe_arena_take(a, o->max_rows, widest * sizeof(float));
     }
     if (s->gemm.openblas) {
-        const size_t widths[] = {hidden, q, spec->expert_width, spec->dense_width, spec->shared_width};
+        const size_t widths[] = {hidden,
+                                 spec->n_heads * moe_spec_value_dim(spec),
+                                 spec->expert_width,
+                                 spec->dense_width,
+                                 spec->shared_width,
+                                 spec->latent.q_rank,
+                                 spec->latent.kv_rank,
+                                 spec->latent.nope_dim};
         size_t widest = 0;
         for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
             if (widths[i] > widest) widest = widths[i];
@@ -164,7 +176,10 @@ static moe_status check_files(const struct moe_session *s, moe_error *err) {
 
 /* Multiply-adds of one row in the layers: what a phase between two barriers has to share out. */
 static size_t row_work(const struct moe_spec *spec) {
+    const struct moe_latent_spec *l = &spec->latent;
     size_t attention = 2 * spec->head_dim * (spec->n_heads + spec->n_kv_heads);
+    if (l->kv_rank)
+        attention = l->q_rank + l->kv_rank + l->rope_dim + spec->n_heads * (spec->head_dim + l->value_dim);
     size_t width = spec->top_k * spec->expert_width + spec->shared_width;
     return spec->hidden_size * (attention + spec->n_experts + 3 * width);
 }
@@ -179,6 +194,11 @@ static size_t count_workers(const struct moe_session *s, size_t n_rows) {
     return n < 1 ? 1 : n < s->options.n_threads ? n : s->options.n_threads;
 }
 
+size_t moe_session_final_length(const struct moe_session *s, size_t sequence) {
+    size_t length = s->next_position[sequence];
+    return s->expected[sequence] > length ? s->expected[sequence] : length;
+}
+
 static void run_pass(struct moe_session *s, const moe_row *rows, size_t n_rows) {
     moe_batch_set(&s->batch, rows, n_rows);
     moe_team_run(&s->team, count_workers(s, n_rows), moe_forward, s);
@@ -190,6 +210,32 @@ static void run_pass(struct moe_session *s, const moe_row *rows, size_t n_rows) 
         s->cache.length[rows[r].sequence] = end;
         if (end == 1 || end > *written) *written = end;
         if (end >= s->expected[rows[r].sequence]) s->expected[rows[r].sequence] = 0;
+        if (s->tokens) s->tokens[rows[r].sequence * s->options.context + rows[r].position] = rows[r].token;
+    }
+}
+
+/* Computes the first `n` positions of a sequence once more. */
+static void run_again(struct moe_session *s, uint32_t sequence, size_t n) {
+    s->recomputing = true;
+    for (size_t at = 0; at < n;) {
+        size_t left = n - at, n_rows = left < s->options.max_rows ? left : s->options.max_rows;
+        for (size_t i = 0; i < n_rows; i++, at++)
+            s->again[i] = (moe_row){.sequence = sequence,
+                                    .position = (uint32_t)at,
+                                    .token = s->tokens[sequence * s->options.context + at]};
+        run_pass(s, s->again, n_rows);
+    }
+    s->recomputing = false;
+}
+
+/* Where a sequence becomes long, or short again, in this eval, what it holds was computed otherwise. */
+static void recompute(struct moe_session *s, const moe_row *rows, size_t n_rows) {
+    for (size_t r = 0; r < n_rows; r++) {
+        uint32_t sequence = rows[r].sequence;
+        if (r && sequence == rows[r - 1].sequence) continue;
+        bool is_long = moe_session_final_length(s, sequence) > s->model->spec.rope.long_after;
+        if (is_long != s->was_long[sequence]) run_again(s, sequence, rows[r].position);
+        s->was_long[sequence] = is_long;
     }
 }
 
@@ -197,6 +243,7 @@ moe_status moe_session_eval(moe_session *s, const moe_row *rows, size_t n_rows, 
     MOE_TRY(check_rows(s, rows, n_rows, err));
     MOE_TRY(check_files(s, err));
     s->n_logits = 0;
+    if (s->model->spec.rope.recomputes) recompute(s, rows, n_rows);
     for (size_t at = 0; at < n_rows; at += s->options.max_rows) {
         size_t left = n_rows - at;
         run_pass(s, rows + at, left < s->options.max_rows ? left : s->options.max_rows);
@@ -233,7 +280,7 @@ void moe_session_reset_counters(moe_session *s) {
 
 void moe_session_tap(struct moe_worker *worker, struct moe_session *s, moe_tap_kind kind, size_t layer,
                      const float *values, size_t ld, size_t n) {
-    if (!s->options.tap) return;
+    if (!s->options.tap || s->recomputing) return;
     if (worker->rank == 0) {
         for (size_t r = 0; r < s->batch.n_rows; r++)
             memcpy(s->tapped + r * n, values + r * ld, n * sizeof *values);
@@ -246,7 +293,7 @@ void moe_session_tap(struct moe_worker *worker, struct moe_session *s, moe_tap_k
 
 void moe_session_tap_ids(struct moe_worker *worker, struct moe_session *s, moe_tap_kind kind, size_t layer,
                          const uint32_t *ids, size_t n) {
-    if (!s->options.tap) return;
+    if (!s->options.tap || s->recomputing) return;
     if (worker->rank == 0) {
         const moe_tap tap = {.kind = kind, .layer = layer, .n_rows = s->batch.n_rows, .n = n, .ids = ids};
         s->options.tap(s->options.tap_context, &tap);

@@ -30,8 +30,16 @@ struct moe_session {
     size_t n_logits;       /* rows of it that the eval has filled so far */
     size_t *next_position; /* [n_sequences]: the length each sequence has when the eval ends */
     size_t *expected;      /* [n_sequences]: moe_session_expect; 0: nothing */
-    float *tapped;         /* [max_rows, widest tap], only with a tap */
+    /* only where RoPE recomputes: what each sequence was fed, and whether it was computed as a long one */
+    uint32_t *tokens; /* [n_sequences, context] */
+    bool *was_long;   /* [n_sequences] */
+    moe_row *again;   /* [max_rows] */
+    bool recomputing; /* a pass that shows nothing to the tap */
+    float *tapped;    /* [max_rows, widest tap], only with a tap */
 };
+
+/* The length that a sequence of the batch has at the end of the eval, or that it is expected to reach. */
+size_t moe_session_final_length(const struct moe_session *s, size_t sequence);
 
 /* Show rows of the pass to the session's tap, if it has one: all workers call them, after a barrier; worker 0
  * shows. values [n_rows, n] at stride ld; ids [n_rows, n]. */

@@ -2,38 +2,77 @@
 #define MOE_MODELS_FAMILY_H
 /* A model family is data: on each axis in which families differ, one value. No function, no code of its own.
  * A new family is models/<model_type>.c and a line in families.def; a new value of an axis is a line in its
- * enum and one case in the one switch that reads it (named beside the enum). Every family shares: pre-norm
- * blocks with RMSNorm, grouped-query attention with half-split RoPE, SwiGLU. */
+ * enum and one case in the one switch that reads it (named beside the enum). The first value of each axis is
+ * what most families have. Every family shares: pre-norm blocks, causal attention, RoPE, gated FFNs. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* RMSNorm of queries and keys after their projection, before RoPE (engine/attention.c). PER_HEAD: gain
- * [head_dim], each head alone. FLAT: gain [n_heads * head_dim], over all heads at once. */
-enum moe_qk_norm { MOE_QK_NORM_NONE, MOE_QK_NORM_PER_HEAD, MOE_QK_NORM_FLAT };
+/* The norm before attention and FFN and at the end (engine/norm.c). LAYER: LayerNorm with a bias. */
+enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
 
-/* Which layers see only the last `sliding_window` positions, themselves included (models/spec.c).
+/* GROUPED: queries share kv heads (Ainslie et al. 2023). LATENT: multi-head latent attention (DeepSeek-V2,
+ * 2024): keys and values are projections of one cached vector (engine/attention.c). */
+enum moe_attention_kind { MOE_ATTENTION_GROUPED, MOE_ATTENTION_LATENT };
+
+/* RMSNorm of queries and keys after their projection, before RoPE (engine/grouped.c). PER_HEAD: gain
+ * [head_dim], each head alone. BY_KEY: so if use_qk_norm. FLAT: gain [n_heads * head_dim], over all heads at
+ * once. */
+enum moe_qk_norm { MOE_QK_NORM_NONE, MOE_QK_NORM_PER_HEAD, MOE_QK_NORM_BY_KEY, MOE_QK_NORM_FLAT };
+
+/* Which dimensions RoPE rotates together (models/spec_attention.c): of a rotated width 2n dimension i and
+ * i + n, or 2i and 2i + 1. BY_KEY: the second unless rope_interleave is false. */
+enum moe_rope_pairs { MOE_ROPE_HALF, MOE_ROPE_INTERLEAVED, MOE_ROPE_BY_KEY };
+
+/* Which layers see only the last `sliding_window` positions, themselves included (models/spec_layers.c).
  * NON_NULL: all, if sliding_window is a number. IF_USED: all, if use_sliding_window as well.
- * EVEN_BELOW: if use_sliding_window, the even layers below max_window_layers, or as layer_types says. */
-enum moe_window { MOE_WINDOW_NEVER, MOE_WINDOW_NON_NULL, MOE_WINDOW_IF_USED, MOE_WINDOW_EVEN_BELOW };
-
-/* Whether the weights of the chosen experts are divided by their sum: BY_KEY reads norm_topk_prob
- * (models/spec.c). */
-enum moe_renorm { MOE_RENORM_ALWAYS, MOE_RENORM_BY_KEY };
-
-/* A shared expert beside the routed ones (engine/experts.c). SIGMOID: scaled by sigmoid of a learned score.
+ * EVEN_BELOW: if use_sliding_window, the even layers below max_window_layers. FROM_LAYER: if sliding_window
+ * is a number, those from max_window_layers on. EVEN: the even ones. The last three: or as layer_types says.
  */
-enum moe_shared { MOE_SHARED_NONE, MOE_SHARED_SIGMOID };
+enum moe_window {
+    MOE_WINDOW_NEVER,
+    MOE_WINDOW_NON_NULL,
+    MOE_WINDOW_IF_USED,
+    MOE_WINDOW_EVEN_BELOW,
+    MOE_WINDOW_FROM_LAYER,
+    MOE_WINDOW_EVEN
+};
 
-/* Layers with a dense FFN instead of experts (models/spec.c). BY_STEP: layer N is a MoE layer if it is not in
- * mlp_only_layers and (N + 1) % decoder_sparse_step == 0. */
-enum moe_dense { MOE_DENSE_NEVER, MOE_DENSE_BY_STEP };
+/* What the router's logits become (engine/router.c). SOFTMAX and SIGMOID: of all experts, before the choice.
+ * CHOSEN_SOFTMAX: softmax of the chosen alone. SPARSEMIXER (Liu et al. 2024): two experts, each with the
+ * softmax of what is close to it; router_jitter_noise says how close. */
+enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_CHOSEN_SOFTMAX, MOE_SCORE_SPARSEMIXER };
+
+/* Choosing first topk_group of the n_group groups of experts (engine/router.c). BY_METHOD: by the largest
+ * score of each group, if topk_method is group_limited_greedy. TOP_2_SUM: by the sum of the two largest. */
+enum moe_grouping { MOE_GROUPS_NONE, MOE_GROUPS_BY_METHOD, MOE_GROUPS_TOP_2_SUM };
+
+/* A learned bias on the scores, tensor CORRECTION, for the choice alone (engine/router.c). VECTOR: of shape
+ * [n_experts]. ROW: [1, n_experts]. */
+enum moe_correction { MOE_CORRECTION_NONE, MOE_CORRECTION_VECTOR, MOE_CORRECTION_ROW };
+
+/* A shared expert beside the routed ones (engine/experts.c). PLAIN: added as it is. SIGMOID: scaled by
+ * sigmoid of a learned score. */
+enum moe_shared { MOE_SHARED_NONE, MOE_SHARED_PLAIN, MOE_SHARED_SIGMOID };
+
+/* Layers with a dense FFN instead of experts (models/spec_layers.c). BY_STEP: layer N is a MoE layer if it is
+ * not in mlp_only_layers and (N + 1) % decoder_sparse_step == 0. FIRST: the first first_k_dense_replace.
+ * INTERVAL: layer N is a MoE layer if moe_layer_start_index <= N <= moe_layer_end_index (-1: the last) and
+ * (N + 1) % moe_layer_interval == 0. */
+enum moe_dense { MOE_DENSE_NEVER, MOE_DENSE_BY_STEP, MOE_DENSE_FIRST, MOE_DENSE_INTERVAL };
+
+/* Between the gate and up products and the down product (engine/experts.c). SWIGLU: silu(gate) * up.
+ * SWIGLU_CLAMPED: (clamp(up) + 1) * gate' * sigmoid(alpha * gate'), gate' = min(gate, limit). */
+enum moe_activation { MOE_ACT_SWIGLU, MOE_ACT_SWIGLU_CLAMPED };
+
+/* How the two matrices of FUSED_GATE_UP lie in it (models/weights_experts.c). HALVES: rows of gate, then of
+ * up. INTERLEAVED: rows alternate, and unquantised tensors are input-major ([in, out], y = x W). */
+enum moe_fused { MOE_FUSED_HALVES, MOE_FUSED_INTERLEAVED };
 
 /* num_key_value_heads absent: as many as num_attention_heads. */
 enum { MOE_AS_MANY_AS_HEADS = -1 };
 
-/* A key of config.json that holds a positive integer; `absent` is its value when it is missing, 0: it is
- * required. */
+/* A key of config.json that holds an integer; `absent` is its value when it is missing, 0: it is required. */
 struct moe_int_key {
     const char *key;
     int64_t absent;
@@ -45,6 +84,12 @@ struct moe_bool_key {
     bool absent;
 };
 
+/* A key that holds a positive number; key NULL: the value is always `absent`. */
+struct moe_real_key {
+    const char *key;
+    double absent;
+};
+
 enum moe_tensor_role {
 #define MOE_TENSOR(role, name) MOE_T_##role,
 #include "models/tensors.def"
@@ -52,19 +97,53 @@ enum moe_tensor_role {
     MOE_T_COUNT
 };
 
+/* Scores to weights: the chosen scores, divided by max(sum + sum_added, sum_min) if `renorm`, times scale. */
+struct moe_router_family {
+    enum moe_score score;
+    enum moe_grouping grouping;
+    struct moe_int_key n_groups, top_groups; /* where there is a grouping */
+    bool bias;                               /* added to the logits: ROUTER with .bias */
+    enum moe_correction correction;
+    struct moe_bool_key renorm;
+    double sum_added;
+    struct moe_real_key sum_min, scale; /* scale.absent 0: no scale */
+};
+
+/* Widths of latent attention when config.json does not state them. */
+struct moe_latent_family {
+    int64_t q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+};
+
 struct moe_family {
-    const char *model_type;
+    const char *model_type, *also; /* also: another model_type that means the same */
     /* config.json; defaults as in the configuration class of transformers */
-    struct moe_int_key n_experts, top_k, expert_width, dense_width, shared_width, n_kv_heads;
-    struct moe_bool_key bias_qkv, bias_o; /* of the attention projections */
-    double rope_theta, norm_eps;          /* when absent */
-    bool clip_qkv; /* reads clip_qkv: q, k and v are clamped after the norm, before RoPE */
+    struct moe_int_key n_experts, top_k, expert_width, dense_width;
+    struct moe_int_key shared_width, n_shared; /* n_shared: shared_width is that many expert widths */
+    struct moe_int_key n_kv_heads;
+    int64_t head_dim; /* when absent; 0: hidden_size / num_attention_heads */
+    struct moe_latent_family latent;
+    int64_t n_dense_first, window_size; /* of FIRST, and of a window, when absent */
+    /* biases: of q, k, v (latent: of their down-projections), of o, of dense and shared FFNs, of the experts,
+     * of the head */
+    struct moe_bool_key bias_qkv, bias_o, bias_ffn, bias_experts, bias_head, tied;
+    double norm_eps;         /* when absent */
+    double rope_theta;       /* when absent */
+    double rope_partial;     /* when absent, for rope type default; 0: that type rotates whole heads */
+    const char *rope_absent; /* JSON of the rope settings when there are none; NULL: type default */
+    bool rope_mscale;        /* short_mscale and long_mscale in place of the attention factor */
+    bool clip_qkv;           /* reads clip_qkv: q, k and v are clamped after the norm, before RoPE */
+    bool sinks; /* a learned score per head that takes its share of the softmax, and has no value */
     /* axes */
+    enum moe_norm_kind norm;
+    enum moe_attention_kind attention;
     enum moe_qk_norm qk_norm;
+    enum moe_rope_pairs rope_pairs;
     enum moe_window window;
-    enum moe_renorm renorm;
+    struct moe_router_family router;
     enum moe_shared shared;
     enum moe_dense dense;
+    enum moe_activation activation;
+    enum moe_fused fused;
     /* names that differ from tensors.def */
     const char *tensor[MOE_T_COUNT];
 };

@@ -7,10 +7,12 @@ const struct moe_family moe_family_mixtral = {
     .top_k = {"num_experts_per_tok", 2},
     .expert_width = {"intermediate_size", 14336},
     .n_kv_heads = {"num_key_value_heads", 8},
+    .window_size = 4096,
+    .tied = {"tie_word_embeddings", false},
     .rope_theta = 1e6,
     .norm_eps = 1e-5,
     .window = MOE_WINDOW_NON_NULL,
-    .renorm = MOE_RENORM_ALWAYS,
+    .router = {.renorm = {.absent = true}},
     .tensor =
         {
             [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.gate.weight",

@@ -10,9 +10,10 @@ const struct moe_family moe_family_olmoe = {
     .n_kv_heads = {"num_key_value_heads", MOE_AS_MANY_AS_HEADS},
     .bias_qkv = {"attention_bias", false},
     .bias_o = {"attention_bias", false},
+    .tied = {"tie_word_embeddings", false},
     .rope_theta = 1e4,
     .norm_eps = 1e-5,
     .clip_qkv = true,
     .qk_norm = MOE_QK_NORM_FLAT,
-    .renorm = MOE_RENORM_BY_KEY,
+    .router = {.renorm = {"norm_topk_prob", false}},
 };

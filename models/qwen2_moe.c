@@ -10,11 +10,19 @@ const struct moe_family moe_family_qwen2_moe = {
     .dense_width = {"intermediate_size", 5632},
     .shared_width = {"shared_expert_intermediate_size", 5632},
     .n_kv_heads = {"num_key_value_heads", 16},
+    .window_size = 4096,
     .bias_qkv = {"qkv_bias", true},
+    .tied = {"tie_word_embeddings", false},
     .rope_theta = 1e4,
     .norm_eps = 1e-6,
     .window = MOE_WINDOW_EVEN_BELOW,
-    .renorm = MOE_RENORM_BY_KEY,
+    .router = {.renorm = {"norm_topk_prob", false}},
     .shared = MOE_SHARED_SIGMOID,
     .dense = MOE_DENSE_BY_STEP,
+    .tensor =
+        {
+            [MOE_T_SHARED_GATE] = "model.layers.{L}.mlp.shared_expert.gate_proj.weight",
+            [MOE_T_SHARED_UP] = "model.layers.{L}.mlp.shared_expert.up_proj.weight",
+            [MOE_T_SHARED_DOWN] = "model.layers.{L}.mlp.shared_expert.down_proj.weight",
+        },
 };

@@ -78,26 +78,35 @@ static double yarn_dimension(const struct settings *s, double rotations) {
     return (double)s->dim * log((double)s->original / (rotations * two_pi)) / (2 * log(s->theta));
 }
 
-static moe_status read_yarn_attention(float *out, const struct settings *s, moe_error *err) {
+static moe_status read_yarn_attention(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
     double given, mscale = 0, mscale_all = 0;
     struct moe_json_value m = moe_json_get(s->rope, "mscale"), all = moe_json_get(s->rope, "mscale_all_dim");
     MOE_TRY(read_positive(&given, moe_json_get(s->rope, "attention_factor"), 0, err));
     if (m.node) MOE_TRY(moe_json_number(&mscale, m, err));
     if (all.node) MOE_TRY(moe_json_number(&mscale_all, all, err));
     if (given > 0)
-        *out = (float)given;
+        out->attention = (float)given;
     else if (mscale != 0 && mscale_all != 0)
-        *out = (float)(yarn_scale(s->factor, mscale) / yarn_scale(s->factor, mscale_all));
+        out->attention = (float)(yarn_scale(s->factor, mscale) / yarn_scale(s->factor, mscale_all));
     else
-        *out = (float)yarn_scale(s->factor, 1);
+        out->attention = (float)yarn_scale(s->factor, 1);
+    return MOE_OK;
+}
+
+/* DeepSeek's factor on the scores, of any type but default (transformers: yarn_apply_mscale). */
+static moe_status read_score_scale(double *out, const struct settings *s, moe_error *err) {
+    double mscale = 0;
+    struct moe_json_value all = moe_json_get(s->rope, "mscale_all_dim");
+    if (all.node) MOE_TRY(moe_json_number(&mscale, all, err));
+    if (mscale != 0) *out = yarn_scale(s->factor, mscale) * yarn_scale(s->factor, mscale);
     return MOE_OK;
 }
 
 /* YaRN (Peng et al. 2023): a ramp over the dimensions from extrapolated to interpolated frequencies. */
-static moe_status fill_yarn(float *inv_freq, float *attention, const struct settings *s, moe_error *err) {
+static moe_status fill_yarn(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
     double fast, slow;
     bool truncate = true;
-    MOE_TRY(read_yarn_attention(attention, s, err));
+    MOE_TRY(read_yarn_attention(out, s, err));
     MOE_TRY(read_positive(&fast, moe_json_get(s->rope, "beta_fast"), 32, err));
     MOE_TRY(read_positive(&slow, moe_json_get(s->rope, "beta_slow"), 1, err));
     struct moe_json_value t_key = moe_json_get(s->rope, "truncate");
@@ -114,34 +123,92 @@ static moe_status fill_yarn(float *inv_freq, float *attention, const struct sett
         float p = power(s, t);
         float ramp = ((float)t - (float)low) / (float)(high - low);
         float keep = 1 - fminf(fmaxf(ramp, 0), 1);
-        inv_freq[t] = 1.0f / ((float)s->factor * p) * (1 - keep) + 1.0f / p * keep;
+        out->inv_freq[t] = 1.0f / ((float)s->factor * p) * (1 - keep) + 1.0f / p * keep;
     }
     return MOE_OK;
 }
 
-static moe_status read_settings(struct settings *s, const char **type,
-                                const struct moe_rope_defaults *defaults, moe_error *err) {
+/* inv_freq divided by the factors of list `key`, one per pair. */
+static moe_status fill_by_factors(float *inv_freq, const struct settings *s, const char *key,
+                                  moe_error *err) {
+    struct moe_json_value list = moe_json_get(s->rope, key), v;
+    size_t n = s->dim / 2, t = 0;
+    if (!moe_json_is_array(list) || moe_json_size(list) != n)
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s.%s: expected an array of %zu", s->config.doc->file,
+                        s->rope.path, key, n);
+    struct moe_json_iterator it = {0};
+    for (double factor; moe_json_next(&it, list, NULL, &v); t++) {
+        MOE_TRY(read_required(&factor, v, err));
+        inv_freq[t] = 1.0f / ((float)factor * power(s, t));
+    }
+    return MOE_OK;
+}
+
+/* LongRoPE (Ding et al. 2024): factors of their own for sequences up to the original length, and beyond. */
+static moe_status fill_longrope(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
+    double attention, original = (double)s->original;
+    MOE_TRY(fill_by_factors(out->inv_freq, s, "short_factor", err));
+    out->long_inv_freq = malloc(out->n_pairs * sizeof *out->long_inv_freq);
+    if (!out->long_inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    MOE_TRY(fill_by_factors(out->long_inv_freq, s, "long_factor", err));
+    double usual = s->factor <= 1 ? 1 : sqrt(1 + log(s->factor) / log(original));
+    MOE_TRY(read_positive(&attention, moe_json_get(s->rope, "attention_factor"), usual, err));
+    out->attention = out->long_attention = (float)attention;
+    out->long_after = s->original;
+    return MOE_OK;
+}
+
+static moe_status fill_dynamic(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
+    fill_default(out->inv_freq, s);
+    out->dynamic_after = s->max_positions;
+    out->theta = (float)s->theta;
+    out->factor = (float)s->factor;
+    if (s->dim == 2)
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type dynamic needs a head_dim above 2",
+                        s->config.doc->file, s->rope.path);
+    return MOE_OK;
+}
+
+/* Phi-3.5-MoE's factors on cosine and sine, of any type but default (transformers: PhimoeRotaryEmbedding). It
+ * takes the frequencies of a short sequence at every length, and starts anew where the factor changes. */
+static moe_status read_mscale(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
+    double small, large;
+    MOE_TRY(read_required(&small, moe_json_get(s->rope, "short_mscale"), err));
+    MOE_TRY(read_required(&large, moe_json_get(s->rope, "long_mscale"), err));
+    free(out->long_inv_freq);
+    out->long_inv_freq = NULL;
+    out->dynamic_after = 0;
+    out->attention = (float)small;
+    out->long_attention = (float)large;
+    out->long_after = s->original;
+    out->recomputes = true;
+    return MOE_OK;
+}
+
+static bool is_empty(struct moe_json_value v) {
+    return !v.node || (moe_json_is_object(v) && !moe_json_size(v));
+}
+
+/* The dictionary of settings; `absent` is what stands for it when there is none. */
+static moe_status find_settings(struct settings *s, struct moe_json_value absent, moe_error *err) {
     struct moe_json_value v4 = moe_json_get(s->config, "rope_scaling"),
                           v5 = moe_json_get(s->config, "rope_parameters");
     if (v4.node && !moe_json_is_object(v4))
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, v4.path);
-    s->rope = v4.node && moe_json_size(v4) ? v4 : v5;
+    s->rope = is_empty(v4) ? v5 : v4;
     if (s->rope.node && !moe_json_is_object(s->rope))
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, s->rope.path);
-    struct moe_json_value v = moe_json_get(s->rope, "rope_type");
-    if (!v.node) v = moe_json_get(s->rope, "type");
-    *type = "default";
-    if (v.node) MOE_TRY(moe_json_string(type, v, err));
+    if (is_empty(s->rope) && absent.node) s->rope = absent;
+    return MOE_OK;
+}
 
-    v = moe_json_get(s->rope, "rope_theta");
-    MOE_TRY(
-        read_positive(&s->theta, v.node ? v : moe_json_get(s->config, "rope_theta"), defaults->theta, err));
-
-    double partial = 1;
-    if (strcmp(*type, "default")) { /* these families ignore the key for the default type */
-        v = moe_json_get(s->rope, "partial_rotary_factor");
-        MOE_TRY(
-            read_positive(&partial, v.node ? v : moe_json_get(s->config, "partial_rotary_factor"), 1, err));
+static moe_status read_width(struct settings *s, bool plain, const struct moe_rope_defaults *defaults,
+                             moe_error *err) {
+    double partial = defaults->partial > 0 ? defaults->partial : 1;
+    if (!plain || defaults->partial > 0) { /* other families ignore the key for the default type */
+        struct moe_json_value v = moe_json_get(s->rope, "partial_rotary_factor");
+        if (!v.node) v = moe_json_get(s->config, "partial_rotary_factor");
+        MOE_TRY(read_positive(&partial, v, partial, err));
         if (partial > 1)
             return MOE_FAIL(err, MOE_E_FORMAT, "%s: partial_rotary_factor: above 1", s->config.doc->file);
     }
@@ -150,6 +217,20 @@ static moe_status read_settings(struct settings *s, const char **type,
         return MOE_FAIL(err, MOE_E_UNSUPPORTED,
                         "%s: head_dim: RoPE rotates pairs, %zu dimensions do not divide into them",
                         s->config.doc->file, s->dim);
+    return MOE_OK;
+}
+
+static moe_status read_settings(struct settings *s, const char **type,
+                                const struct moe_rope_defaults *defaults, moe_error *err) {
+    struct moe_json_value v = moe_json_get(s->rope, "rope_type");
+    if (!v.node) v = moe_json_get(s->rope, "type");
+    *type = "default";
+    if (v.node) MOE_TRY(moe_json_string(type, v, err));
+
+    v = moe_json_get(s->rope, "rope_theta");
+    MOE_TRY(
+        read_positive(&s->theta, v.node ? v : moe_json_get(s->config, "rope_theta"), defaults->theta, err));
+    MOE_TRY(read_width(s, !strcmp(*type, "default"), defaults, err));
 
     s->max_positions = s->original = defaults->max_positions;
     v = moe_json_get(s->config, "original_max_position_embeddings");
@@ -160,72 +241,97 @@ static moe_status read_settings(struct settings *s, const char **type,
     return MOE_OK;
 }
 
-/* The factor, where the type has one; yarn alone may leave it out. */
+/* The factor, where the type has one; yarn and longrope may leave it out. */
 static moe_status read_factor(struct settings *s, const char *type, moe_error *err) {
     struct moe_json_value v = moe_json_get(s->rope, "factor");
     if (!s->original)
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: max_position_embeddings: missing, rope type %s needs it",
                         s->config.doc->file, type);
-    if (!v.node && !strcmp(type, "yarn")) {
+    if (!v.node && (!strcmp(type, "yarn") || !strcmp(type, "longrope"))) {
         s->factor = (double)s->max_positions / (double)s->original;
         return MOE_OK;
     }
     return read_required(&s->factor, v, err);
 }
 
+static moe_status fill(struct moe_rope_spec *out, const struct settings *s, const char *type,
+                       moe_error *err) {
+    if (!strcmp(type, "default"))
+        fill_default(out->inv_freq, s);
+    else if (!strcmp(type, "linear"))
+        fill_linear(out->inv_freq, s);
+    else if (!strcmp(type, "dynamic"))
+        return fill_dynamic(out, s, err);
+    else if (!strcmp(type, "llama3"))
+        return fill_llama3(out->inv_freq, s, err);
+    else if (!strcmp(type, "yarn"))
+        return fill_yarn(out, s, err);
+    else if (!strcmp(type, "longrope"))
+        return fill_longrope(out, s, err);
+    else
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type \"%s\" is not supported",
+                        s->config.doc->file, s->rope.path, type);
+    return MOE_OK;
+}
+
+static moe_status check_finite(const struct moe_rope_spec *rope, const struct settings *s, moe_error *err) {
+    for (size_t t = 0; t < rope->n_pairs; t++)
+        if (!isfinite(rope->inv_freq[t]) || (rope->long_inv_freq && !isfinite(rope->long_inv_freq[t])))
+            return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: frequencies are not finite", s->config.doc->file,
+                            s->rope.node ? s->rope.path : "rope_theta");
+    return MOE_OK;
+}
+
+static moe_status read(struct moe_rope_spec *out, struct settings *s,
+                       const struct moe_rope_defaults *defaults, moe_error *err) {
+    const char *type;
+    MOE_TRY(read_settings(s, &type, defaults, err));
+    bool plain = !strcmp(type, "default");
+    if (!plain) MOE_TRY(read_factor(s, type, err));
+    out->n_pairs = s->dim / 2;
+    out->inv_freq = malloc(out->n_pairs * sizeof *out->inv_freq);
+    if (!out->inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
+    MOE_TRY(fill(out, s, type, err));
+    if (!plain) MOE_TRY(read_score_scale(&out->score_scale, s, err));
+    if (!plain && defaults->mscale) MOE_TRY(read_mscale(out, s, err));
+    return check_finite(out, s, err);
+}
+
 moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value config,
                               const struct moe_rope_defaults *defaults, moe_error *err) {
     struct settings s = {.config = config};
-    const char *type;
-    *out = (struct moe_rope_spec){.attention = 1};
-    MOE_TRY(read_settings(&s, &type, defaults, err));
-    bool plain = !strcmp(type, "default");
-    if (!plain) MOE_TRY(read_factor(&s, type, err));
-    out->n_pairs = s.dim / 2;
-    out->inv_freq = malloc(out->n_pairs * sizeof *out->inv_freq);
-    if (!out->inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
-    moe_status status = MOE_OK;
-    if (plain) {
-        fill_default(out->inv_freq, &s);
-    } else if (!strcmp(type, "linear")) {
-        fill_linear(out->inv_freq, &s);
-    } else if (!strcmp(type, "dynamic")) {
-        fill_default(out->inv_freq, &s);
-        out->dynamic_after = s.max_positions;
-        out->theta = (float)s.theta;
-        out->factor = (float)s.factor;
-        if (s.dim == 2)
-            status = MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type dynamic needs a head_dim above 2",
-                              config.doc->file, s.rope.path);
-    } else if (!strcmp(type, "llama3")) {
-        status = fill_llama3(out->inv_freq, &s, err);
-    } else if (!strcmp(type, "yarn")) {
-        status = fill_yarn(out->inv_freq, &out->attention, &s, err);
-    } else {
-        status = MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type \"%s\" is not supported",
-                          config.doc->file, s.rope.path, type);
+    struct moe_json absent = {0};
+    struct moe_json_value value = {0};
+    *out = (struct moe_rope_spec){.attention = 1, .score_scale = 1};
+    if (defaults->settings) {
+        MOE_TRY(
+            moe_json_parse(&absent, config.doc->file, defaults->settings, strlen(defaults->settings), err));
+        value = moe_json_root(&absent);
     }
-    for (size_t t = 0; status == MOE_OK && t < out->n_pairs; t++)
-        if (!isfinite(out->inv_freq[t]))
-            status = MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: frequencies are not finite", config.doc->file,
-                              s.rope.node ? s.rope.path : "rope_theta");
+    moe_status status = find_settings(&s, value, err);
+    if (status == MOE_OK) status = read(out, &s, defaults, err);
+    if (defaults->settings) moe_json_close(&absent);
     if (status != MOE_OK) moe_rope_spec_free(out);
     return status;
 }
 
-void moe_rope_frequencies(float *inv_freq, const struct moe_rope_spec *rope, size_t length) {
+float moe_rope_frequencies(float *inv_freq, const struct moe_rope_spec *rope, size_t length) {
+    bool is_long = rope->long_after && length > rope->long_after;
+    const float *fixed = is_long && rope->long_inv_freq ? rope->long_inv_freq : rope->inv_freq;
     if (!rope->dynamic_after || length <= rope->dynamic_after) {
-        memcpy(inv_freq, rope->inv_freq, rope->n_pairs * sizeof *inv_freq);
-        return;
+        memcpy(inv_freq, fixed, rope->n_pairs * sizeof *inv_freq);
+        return is_long ? rope->long_attention : rope->attention;
     }
     /* theta grows with the length (NTK-aware scaling); every step in fp32, as on torch's scalar tensors */
     size_t dim = 2 * rope->n_pairs;
     float stretch = rope->factor * (float)length / (float)rope->dynamic_after - (rope->factor - 1);
     float theta = rope->theta * (float)pow((double)stretch, (double)(float)((double)dim / (double)(dim - 2)));
     for (size_t t = 0; t < rope->n_pairs; t++) inv_freq[t] = 1.0f / power_of(theta, t, dim);
+    return rope->attention;
 }
 
 void moe_rope_spec_free(struct moe_rope_spec *rope) {
     free(rope->inv_freq);
-    rope->inv_freq = NULL;
+    free(rope->long_inv_freq);
+    rope->inv_freq = rope->long_inv_freq = NULL;
 }

@@ -5,26 +5,35 @@
 #include "loader/json.h"
 
 struct moe_rope_spec {
-    size_t n_pairs;  /* rotated pairs per head: (t, t + n_pairs) */
+    size_t n_pairs;  /* rotated pairs per head */
     float *inv_freq; /* [n_pairs], owned */
-    float attention; /* factor on cosine and sine: 1 but for yarn */
+    float attention; /* factor on cosine and sine */
+    /* sequences longer than long_after have a factor of their own, and in type longrope frequencies; 0: none
+     * has */
+    size_t long_after;
+    float *long_inv_freq; /* [n_pairs], owned; NULL: as inv_freq */
+    float long_attention;
+    bool recomputes; /* when a sequence crosses long_after, what was computed before is computed anew */
     /* type dynamic: sequences longer than this have frequencies of their own; 0: none has */
     size_t dynamic_after;
     float theta, factor;
+    double score_scale; /* factor on the scores of latent attention (yarn's mscale_all_dim, squared) */
 };
 
 struct moe_rope_defaults {
-    double theta;         /* when config.json has none */
-    size_t head_dim;      /* > 0 */
-    size_t max_positions; /* max_position_embeddings; 0: absent */
+    double theta, partial; /* when config.json has none; partial 0: type default rotates all of a head */
+    const char *settings;  /* JSON of the settings when there are none; NULL: type default */
+    bool mscale;           /* short_mscale and long_mscale are `attention` and `long_attention` */
+    size_t head_dim;       /* > 0 */
+    size_t max_positions;  /* max_position_embeddings; 0: absent */
 };
 
-/* The frequencies of a sequence of `length` positions in inv_freq [n_pairs], which are rope->inv_freq but for
- * a dynamic type past dynamic_after. */
-void moe_rope_frequencies(float *inv_freq, const struct moe_rope_spec *rope, size_t length);
+/* The frequencies of a sequence of `length` positions in inv_freq [n_pairs]; returns its factor on cosine and
+ * sine. */
+float moe_rope_frequencies(float *inv_freq, const struct moe_rope_spec *rope, size_t length);
 
 /* Reads rope_scaling (v4) or rope_parameters (v5) of config.json as transformers' modeling_rope_utils does:
- * default, linear, dynamic (up to max_position_embeddings, where it equals default), llama3, yarn. Others:
+ * default, linear, dynamic, llama3, yarn, longrope, on the whole head or a part of it. Others:
  * MOE_E_UNSUPPORTED. Free with moe_rope_spec_free. */
 moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value config,
                               const struct moe_rope_defaults *defaults, moe_error *err);

@@ -1,8 +1,8 @@
 #ifndef MOE_MODELS_WEIGHTS_H
 #define MOE_MODELS_WEIGHTS_H
 /* Every tensor that a spec calls for, found, shape-checked and bound. Matrices are borrowed views of the
- * source; the small vectors (gains, biases) are widened to fp32 and owned. Shapes below are [rows, cols] of a
- * matrix, y = x W^T. */
+ * source, but for the few that lie transposed in it; vectors (gains, biases) are widened to fp32. Both of
+ * these are owned. Shapes below are [rows, cols] of a matrix, y = x W^T. */
 
 #include "models/source.h"
 #include "models/spec.h"
@@ -13,32 +13,54 @@ struct moe_linear {
     const float *bias; /* [w.rows] or NULL */
 };
 
-/* A gated FFN: down(silu(gate(x)) * up(x)). One expert, a shared expert, or a dense layer. */
+/* Gain and, in LayerNorm, bias; both as wide as what is normed. */
+struct moe_norm {
+    const float *gain, *bias;
+};
+
+/* A gated FFN: down(act(gate(x), up(x))). One expert, a shared expert, or a dense layer. */
 struct moe_ffn {
-    struct moe_matrix gate, up; /* [width, hidden] */
-    struct moe_matrix down;     /* [hidden, width] */
+    struct moe_linear gate, up; /* [width, hidden] */
+    struct moe_linear down;     /* [hidden, width] */
+};
+
+/* Latent attention. The matrix that expands the latent vector into a head's keys is kept transposed: it is
+ * applied to queries instead. */
+struct moe_latent_weights {
+    struct moe_linear q_a;     /* [q_rank, hidden], if q_rank */
+    const float *q_norm;       /* [q_rank] */
+    struct moe_linear kv_a;    /* [kv_rank + rope_dim, hidden] */
+    const float *kv_norm;      /* [kv_rank] */
+    struct moe_matrix *absorb; /* [n_heads] of [kv_rank, nope_dim] */
+    struct moe_matrix *expand; /* [n_heads] of [value_dim, kv_rank] */
 };
 
 struct moe_layer_weights {
-    const float *attention_norm, *ffn_norm; /* [hidden] */
-    struct moe_linear q, k, v, o;           /* [heads * head_dim, hidden], o transposed */
-    const float *q_norm, *k_norm;           /* [head_dim] or [heads * head_dim], NULL: none */
+    struct moe_norm attention_norm, ffn_norm;
+    struct moe_linear q;          /* [n_heads * head_dim, hidden or q_rank] */
+    struct moe_linear k, v;       /* [n_kv_heads * head_dim, hidden]; grouped attention only */
+    struct moe_linear o;          /* [hidden, n_heads * value_dim] */
+    const float *q_norm, *k_norm; /* [head_dim] or [heads * head_dim], NULL: none */
+    const float *sinks;           /* [n_heads] or NULL */
+    struct moe_latent_weights latent;
     /* a dense layer has only `dense`; a MoE layer the rest */
     struct moe_ffn dense;
-    struct moe_matrix router;       /* [n_experts, hidden] */
+    struct moe_linear router;       /* [n_experts, hidden] */
+    const float *correction;        /* [n_experts] or NULL */
     struct moe_ffn *experts;        /* [n_experts] */
     struct moe_ffn shared;          /* shared_width 0: none */
-    struct moe_matrix shared_score; /* [1, hidden] */
+    struct moe_matrix shared_score; /* [1, hidden], with a sigmoid */
 };
 
 struct moe_weights {
-    struct moe_matrix embed, head; /* [vocab, hidden]; the same matrix when tied */
-    const float *final_norm;       /* [hidden] */
+    struct moe_matrix embed; /* [vocab, hidden] */
+    struct moe_linear head;  /* [vocab, hidden]; the same matrix when tied */
+    struct moe_norm final_norm;
     size_t n_layers;
     struct moe_layer_weights *layers; /* [n_layers], owned */
     bool layouts[MOE_LAYOUT_COUNT];   /* layouts of activations that some matrix wants */
     uint64_t n_parameters, n_bytes;   /* of what was bound, a tied head once */
-    void *owned;                      /* the widened vectors */
+    void *owned;                      /* vectors and transposed matrices */
 };
 
 /* Progress of binding: tensors done and in all; may be NULL. */

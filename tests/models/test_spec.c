@@ -38,11 +38,11 @@ Test(spec, defaults_are_those_of_the_family) {
     cr_expect_eq(s.top_k, 8);
     cr_expect_eq(s.expert_width, 768);
     cr_expect_eq(s.head_dim, 16);
-    cr_expect(!s.renorm && !s.bias_qkv && !s.bias_o && !s.tied);
+    cr_expect(!s.router.renorm && !s.bias_qkv && !s.bias_o && !s.tied);
     cr_expect_float_eq(s.norm_eps, 1e-6f, 1e-12);
     moe_spec_free(&s);
     cr_assert_eq(resolve(&s, "mixtral", ""), MOE_OK, "%s", err.message);
-    cr_expect(s.renorm && s.n_experts == 8 && s.top_k == 2 && s.expert_width == 14336);
+    cr_expect(s.router.renorm && s.n_experts == 8 && s.top_k == 2 && s.expert_width == 14336);
     cr_expect_float_eq(s.rope.inv_freq[1], powf(1e6f, -1.0f / 8), 1e-6);
     moe_spec_free(&s);
     cr_assert_eq(resolve(&s, "qwen2_moe", ""), MOE_OK, "%s", err.message);

@@ -1,0 +1,13 @@
+#include "engine/norm.h"
+
+void moe_norm_apply(float *y, const float *x, const struct moe_norm *norm, const struct moe_spec *spec,
+                    const struct moe_kernels *kernels) {
+    switch (spec->family->norm) {
+    case MOE_NORM_RMS:
+        kernels->rmsnorm(y, x, norm->gain, spec->hidden_size, spec->norm_eps);
+        break;
+    case MOE_NORM_LAYER:
+        kernels->layernorm(y, x, norm->gain, norm->bias, spec->hidden_size, spec->norm_eps);
+        break;
+    }
+}

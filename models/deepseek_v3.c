@@ -1,0 +1,37 @@
+/* DeepSeek-V3 and R1, Moonlight, Kimi-K2 (transformers: DeepseekV3ForCausalLM): latent attention, sigmoid
+ * routing with a correction bias within the best groups. Multi-token prediction layers, from
+ * num_hidden_layers on, are not used. */
+#include "models/family.h"
+
+const struct moe_family moe_family_deepseek_v3 = {
+    .model_type = "deepseek_v3",
+    .also = "kimi_k2",
+    .n_experts = {"n_routed_experts", 256},
+    .top_k = {"num_experts_per_tok", 8},
+    .expert_width = {"moe_intermediate_size", 2048},
+    .dense_width = {"intermediate_size", 18432},
+    .n_shared = {"n_shared_experts", 1},
+    .latent = {.q_lora_rank = 1536,
+               .kv_lora_rank = 512,
+               .qk_nope_head_dim = 128,
+               .qk_rope_head_dim = 64,
+               .v_head_dim = 128},
+    .n_dense_first = 3,
+    .bias_qkv = {"attention_bias", false},
+    .bias_o = {"attention_bias", false},
+    .tied = {"tie_word_embeddings", false},
+    .norm_eps = 1e-6,
+    .rope_theta = 1e4,
+    .attention = MOE_ATTENTION_LATENT,
+    .rope_pairs = MOE_ROPE_BY_KEY,
+    .router = {.score = MOE_SCORE_SIGMOID,
+               .grouping = MOE_GROUPS_TOP_2_SUM,
+               .n_groups = {"n_group", 8},
+               .top_groups = {"topk_group", 4},
+               .correction = MOE_CORRECTION_VECTOR,
+               .renorm = {"norm_topk_prob", true},
+               .sum_added = 1e-20,
+               .scale = {"routed_scaling_factor", 2.5}},
+    .shared = MOE_SHARED_PLAIN,
+    .dense = MOE_DENSE_FIRST,
+};

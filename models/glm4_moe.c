@@ -1,0 +1,30 @@
+/* GLM-4.5, 4.6, 4.7 (transformers: Glm4MoeForCausalLM): RoPE on half of each head, sigmoid routing with a
+ * correction bias. Multi-token prediction layers, from num_hidden_layers on, are not used. */
+#include "models/family.h"
+
+const struct moe_family moe_family_glm4_moe = {
+    .model_type = "glm4_moe",
+    .n_experts = {"n_routed_experts", 128},
+    .top_k = {"num_experts_per_tok", 8},
+    .expert_width = {"moe_intermediate_size", 1408},
+    .dense_width = {"intermediate_size", 10944},
+    .n_shared = {"n_shared_experts", 1},
+    .n_kv_heads = {"num_key_value_heads", 8},
+    .n_dense_first = 1,
+    .bias_qkv = {"attention_bias", false},
+    .tied = {"tie_word_embeddings", false},
+    .norm_eps = 1e-5,
+    .rope_theta = 1e4,
+    .rope_partial = 0.5,
+    .qk_norm = MOE_QK_NORM_BY_KEY,
+    .router = {.score = MOE_SCORE_SIGMOID,
+               .grouping = MOE_GROUPS_TOP_2_SUM,
+               .n_groups = {"n_group", 1},
+               .top_groups = {"topk_group", 1},
+               .correction = MOE_CORRECTION_VECTOR,
+               .renorm = {"norm_topk_prob", true},
+               .sum_added = 1e-20,
+               .scale = {"routed_scaling_factor", 1}},
+    .shared = MOE_SHARED_PLAIN,
+    .dense = MOE_DENSE_FIRST,
+};

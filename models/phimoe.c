@@ -1,0 +1,33 @@
+/* Phi-3.5-MoE (transformers: PhimoeForCausalLM): LayerNorm, sparsemixer routing, and a RoPE whose scale
+ * changes where the context passes its original length. */
+#include "models/family.h"
+
+const struct moe_family moe_family_phimoe = {
+    .model_type = "phimoe",
+    .n_experts = {"num_local_experts", 16},
+    .top_k = {"num_experts_per_tok", 2},
+    .expert_width = {"intermediate_size", 6400},
+    .n_kv_heads = {"num_key_value_heads", 8},
+    .window_size = 4096,
+    .bias_qkv = {"attention_bias", false},
+    .bias_o = {"attention_bias", false},
+    .bias_head = {"lm_head_bias", false},
+    .tied = {"tie_word_embeddings", false},
+    .norm_eps = 1e-5,
+    .rope_theta = 1e6,
+    .rope_mscale = true,
+    .norm = MOE_NORM_LAYER,
+    .window = MOE_WINDOW_NON_NULL,
+    .router = {.score = MOE_SCORE_SPARSEMIXER},
+    .tensor =
+        {
+            [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.gate.weight",
+            [MOE_T_ROUTER_FUSED] = "model.layers.{L}.mlp.router.weight",
+            [MOE_T_EXPERT_GATE] = "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",
+            [MOE_T_EXPERT_UP] = "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight",
+            [MOE_T_EXPERT_DOWN] = "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",
+            [MOE_T_STACKED_GATE] = "model.layers.{L}.block_sparse_moe.switch_mlp.gate_proj.weight",
+            [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",
+            [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight",
+        },
+};

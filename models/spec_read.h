@@ -1,0 +1,29 @@
+#ifndef MOE_MODELS_SPEC_READ_H
+#define MOE_MODELS_SPEC_READ_H
+/* Typed reads of config.json with the family's defaults, and the parts that a spec is resolved in. */
+
+#include "models/spec.h"
+
+/* Ceilings for numbers of config.json: far above any model, low enough that products of three fit in 64 bits.
+ */
+enum { MOE_MAX_SIZE = 1 << 20, MOE_MAX_VOCAB = 1 << 24, MOE_MAX_LAYERS = 1 << 12 };
+
+/* An integer in 1..max; k.absent <= 0: it must be there. */
+moe_status moe_spec_size(size_t *out, struct moe_json_value config, struct moe_int_key k, int64_t max,
+                         moe_error *err);
+/* An integer in 0..max, which may be missing or null: then k.absent. */
+moe_status moe_spec_count(size_t *out, struct moe_json_value config, struct moe_int_key k, int64_t max,
+                          moe_error *err);
+moe_status moe_spec_bool(bool *out, struct moe_json_value config, struct moe_bool_key k, moe_error *err);
+/* A finite number above 0, or k.absent. */
+moe_status moe_spec_real(float *out, struct moe_json_value config, struct moe_real_key k, moe_error *err);
+/* The same, and 0 as well. */
+moe_status moe_spec_real_or_0(float *out, struct moe_json_value config, struct moe_real_key k,
+                              moe_error *err);
+
+moe_status moe_spec_attention(struct moe_spec *s, struct moe_json_value config, moe_error *err);
+moe_status moe_spec_ffn(struct moe_spec *s, struct moe_json_value config, moe_error *err);
+/* s->layers is there, zeroed. */
+moe_status moe_spec_layers(struct moe_spec *s, struct moe_json_value config, moe_error *err);
+
+#endif

@@ -1,0 +1,141 @@
+/* Routed, shared and dense FFNs. The experts of a layer lie in a checkpoint in one of three ways
+ * (tensors.def): one tensor each, fused or stacked. */
+#include <string.h>
+
+#include "models/binder.h"
+
+static moe_status bind_ffn(struct moe_binder *b, struct moe_ffn *out, enum moe_tensor_role gate,
+                           enum moe_tensor_role up, enum moe_tensor_role down, size_t width, bool bias) {
+    size_t hidden = b->spec->hidden_size;
+    MOE_TRY(moe_bind_linear(b, &out->gate, gate, width, hidden, bias));
+    MOE_TRY(moe_bind_linear(b, &out->up, up, width, hidden, bias));
+    return moe_bind_linear(b, &out->down, down, hidden, width, bias);
+}
+
+/* Every second row of w, from the first or the second on. */
+static struct moe_matrix alternate_rows(const struct moe_matrix *w, size_t first) {
+    struct moe_matrix out = moe_matrix_rows(w, first, w->rows / 2);
+    out.row_bytes *= 2;
+    out.scales.row_bytes *= 2;
+    return out;
+}
+
+/* Biases of all experts [n_experts, width]; *out is owned. */
+static moe_status bind_biases(struct moe_binder *b, const float **out, enum moe_tensor_role role,
+                              const char *suffix, size_t width) {
+    const size_t shape[] = {b->spec->n_experts, width};
+    return moe_bind_array(b, out, role, suffix, shape, 2);
+}
+
+/* gate, up: what gate_up [2 * width] of each expert holds of them, apart and in order. */
+static moe_status split_biases(struct moe_binder *b, struct moe_ffn *experts, bool interleaved) {
+    size_t width = b->spec->expert_width, n = b->spec->n_experts;
+    const float *both, *down;
+    void *apart;
+    MOE_TRY(bind_biases(b, &both, MOE_T_FUSED_GATE_UP_BIAS, NULL, 2 * width));
+    MOE_TRY(bind_biases(b, &down, MOE_T_FUSED_DOWN_BIAS, NULL, b->spec->hidden_size));
+    MOE_TRY(moe_binder_own(b, &apart, 2 * n * width * sizeof(float)));
+    float *to = apart;
+    for (size_t e = 0; e < n; e++, to += 2 * width) {
+        for (size_t i = 0; i < width; i++) {
+            to[i] = both[2 * e * width + (interleaved ? 2 * i : i)];
+            to[width + i] = both[2 * e * width + (interleaved ? 2 * i + 1 : width + i)];
+        }
+        experts[e].gate.bias = to;
+        experts[e].up.bias = to + width;
+        experts[e].down.bias = down + e * b->spec->hidden_size;
+    }
+    return MOE_OK;
+}
+
+/* One matrix per expert from the tensor of a fused role; `transposed`: it holds [cols, rows]. */
+static moe_status bind_fused(struct moe_binder *b, struct moe_matrix *out, enum moe_tensor_role role,
+                             size_t rows, size_t cols, bool transposed) {
+    size_t n = b->spec->n_experts;
+    if (!transposed) return moe_bind_stack(b, out, role, n, rows, cols);
+    MOE_TRY(moe_bind_stack(b, out, role, n, cols, rows));
+    for (size_t e = 0; e < n; e++) {
+        const struct moe_matrix w = out[e];
+        MOE_TRY(moe_bind_transposed(b, &out[e], &w));
+    }
+    return MOE_OK;
+}
+
+static moe_status bind_fused_experts(struct moe_binder *b, struct moe_ffn *experts) {
+    const struct moe_spec *s = b->spec;
+    struct moe_matrix *scratch = b->scratch;
+    size_t hidden = s->hidden_size, width = s->expert_width;
+    bool interleaved = s->family->fused == MOE_FUSED_INTERLEAVED;
+    char name[MOE_MAX_TENSOR_NAME];
+    moe_binder_name(name, b, MOE_T_FUSED_GATE_UP, NULL);
+    /* quantised blocks are out-major in every family */
+    bool transposed = interleaved && moe_storage_find(&b->storage, name) == MOE_STORAGE_PLAIN;
+    MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_GATE_UP, 2 * width, hidden, transposed));
+    for (size_t e = 0; e < s->n_experts; e++) {
+        const struct moe_matrix *w = &scratch[e];
+        experts[e].gate.w = interleaved ? alternate_rows(w, 0) : moe_matrix_rows(w, 0, width);
+        experts[e].up.w = interleaved ? alternate_rows(w, 1) : moe_matrix_rows(w, width, width);
+    }
+    MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_DOWN, hidden, width, transposed));
+    for (size_t e = 0; e < s->n_experts; e++) experts[e].down.w = scratch[e];
+    return s->bias_experts ? split_biases(b, experts, interleaved) : MOE_OK;
+}
+
+static moe_status bind_stacked_experts(struct moe_binder *b, struct moe_ffn *experts) {
+    const struct moe_spec *s = b->spec;
+    struct moe_matrix *scratch = b->scratch;
+    size_t hidden = s->hidden_size, width = s->expert_width;
+    const struct {
+        enum moe_tensor_role role;
+        size_t rows, cols, at; /* at: of the linear in struct moe_ffn */
+    } parts[] = {{MOE_T_STACKED_GATE, width, hidden, offsetof(struct moe_ffn, gate)},
+                 {MOE_T_STACKED_UP, width, hidden, offsetof(struct moe_ffn, up)},
+                 {MOE_T_STACKED_DOWN, hidden, width, offsetof(struct moe_ffn, down)}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const float *bias = NULL;
+        MOE_TRY(moe_bind_stack(b, scratch, parts[i].role, s->n_experts, parts[i].rows, parts[i].cols));
+        if (s->bias_experts) MOE_TRY(bind_biases(b, &bias, parts[i].role, ".bias", parts[i].rows));
+        for (size_t e = 0; e < s->n_experts; e++) {
+            struct moe_linear linear = {scratch[e], bias ? bias + e * parts[i].rows : NULL};
+            memcpy((char *)&experts[e] + parts[i].at, &linear, sizeof linear);
+        }
+    }
+    return MOE_OK;
+}
+
+static moe_status bind_experts(struct moe_binder *b, struct moe_layer_weights *w) {
+    const struct moe_spec *s = b->spec;
+    void *experts;
+    MOE_TRY(moe_binder_own(b, &experts, s->n_experts * sizeof *w->experts));
+    w->experts = memset(experts, 0, s->n_experts * sizeof *w->experts);
+    if (moe_binder_has(b, MOE_T_FUSED_GATE_UP)) return bind_fused_experts(b, w->experts);
+    if (moe_binder_has(b, MOE_T_STACKED_GATE)) return bind_stacked_experts(b, w->experts);
+    for (b->expert = 0; b->expert < s->n_experts; b->expert++)
+        MOE_TRY(bind_ffn(b, &w->experts[b->expert], MOE_T_EXPERT_GATE, MOE_T_EXPERT_UP, MOE_T_EXPERT_DOWN,
+                         s->expert_width, s->bias_experts));
+    return MOE_OK;
+}
+
+static moe_status bind_moe(struct moe_binder *b, struct moe_layer_weights *w) {
+    const struct moe_spec *s = b->spec;
+    enum moe_tensor_role router = moe_binder_has(b, MOE_T_ROUTER_FUSED) ? MOE_T_ROUTER_FUSED : MOE_T_ROUTER;
+    MOE_TRY(moe_bind_linear(b, &w->router, router, s->n_experts, s->hidden_size, s->family->router.bias));
+    if (s->family->router.correction) {
+        const size_t shape[] = {1, s->n_experts};
+        size_t rank = s->family->router.correction == MOE_CORRECTION_ROW ? 2 : 1;
+        MOE_TRY(moe_bind_array(b, &w->correction, MOE_T_CORRECTION, NULL, shape + 2 - rank, rank));
+    }
+    MOE_TRY(bind_experts(b, w));
+    if (!s->shared_width) return MOE_OK;
+    MOE_TRY(bind_ffn(b, &w->shared, MOE_T_SHARED_GATE, MOE_T_SHARED_UP, MOE_T_SHARED_DOWN, s->shared_width,
+                     s->bias_ffn));
+    if (s->family->shared != MOE_SHARED_SIGMOID) return MOE_OK;
+    return moe_bind_matrix(b, &w->shared_score, MOE_T_SHARED_SCORE, 1, s->hidden_size);
+}
+
+moe_status moe_bind_ffn_layer(struct moe_binder *b, struct moe_layer_weights *w) {
+    const struct moe_spec *s = b->spec;
+    if (!s->layers[b->layer].dense) return bind_moe(b, w);
+    return bind_ffn(b, &w->dense, MOE_T_DENSE_GATE, MOE_T_DENSE_UP, MOE_T_DENSE_DOWN, s->dense_width,
+                    s->bias_ffn);
+}
