@@ -69,7 +69,7 @@ enum moe_activation { MOE_ACT_SWIGLU, MOE_ACT_SWIGLU_CLAMPED };
  * up. INTERLEAVED: rows alternate, and unquantised tensors are input-major ([in, out], y = x W). */
 enum moe_fused { MOE_FUSED_HALVES, MOE_FUSED_INTERLEAVED };
 
-/* num_key_value_heads absent: as many as num_attention_heads. */
+/* num_key_value_heads absent: as many as num_attention_heads, as null means in every family. */
 enum { MOE_AS_MANY_AS_HEADS = -1 };
 
 /* A key of config.json that holds an integer; `absent` is its value when it is missing, 0: it is required. */

@@ -7,7 +7,8 @@ static moe_status read_grouped(struct moe_spec *s, struct moe_json_value config,
     const struct moe_family *f = s->family;
     const char *file = config.doc->file;
     struct moe_int_key kv = f->n_kv_heads;
-    if (!moe_json_get(config, kv.key).node && kv.absent == MOE_AS_MANY_AS_HEADS)
+    bool null = moe_json_has(config, kv.key) && !moe_json_get(config, kv.key).node;
+    if (null || (kv.absent == MOE_AS_MANY_AS_HEADS && !moe_json_has(config, kv.key)))
         s->n_kv_heads = s->n_heads;
     else
         MOE_TRY(moe_spec_size(&s->n_kv_heads, config, kv, MOE_MAX_SIZE, err));

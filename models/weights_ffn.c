@@ -116,14 +116,20 @@ static moe_status bind_experts(struct moe_binder *b, struct moe_layer_weights *w
     return MOE_OK;
 }
 
+static enum moe_tensor_role either(const struct moe_binder *b, enum moe_tensor_role role,
+                                   enum moe_tensor_role otherwise) {
+    return moe_binder_has(b, role) ? role : otherwise;
+}
+
 static moe_status bind_moe(struct moe_binder *b, struct moe_layer_weights *w) {
     const struct moe_spec *s = b->spec;
-    enum moe_tensor_role router = moe_binder_has(b, MOE_T_ROUTER_FUSED) ? MOE_T_ROUTER_FUSED : MOE_T_ROUTER;
-    MOE_TRY(moe_bind_linear(b, &w->router, router, s->n_experts, s->hidden_size, s->family->router.bias));
+    MOE_TRY(moe_bind_linear(b, &w->router, either(b, MOE_T_ROUTER_FUSED, MOE_T_ROUTER), s->n_experts,
+                            s->hidden_size, s->family->router.bias));
     if (s->family->router.correction) {
         const size_t shape[] = {1, s->n_experts};
         size_t rank = s->family->router.correction == MOE_CORRECTION_ROW ? 2 : 1;
-        MOE_TRY(moe_bind_array(b, &w->correction, MOE_T_CORRECTION, NULL, shape + 2 - rank, rank));
+        MOE_TRY(moe_bind_array(b, &w->correction, either(b, MOE_T_CORRECTION_FUSED, MOE_T_CORRECTION), NULL,
+                               shape + 2 - rank, rank));
     }
     MOE_TRY(bind_experts(b, w));
     if (!s->shared_width) return MOE_OK;

@@ -149,8 +149,8 @@ Test(spec, faults_name_their_key) {
 
 Test(spec, what_is_not_reproduced_is_refused_by_name) {
     expect_fault("qwen3_moe", "\"hidden_act\": \"gelu\"", MOE_E_UNSUPPORTED, "gelu");
-    expect_fault("qwen3_moe", "\"rope_scaling\": {\"type\": \"longrope\", \"factor\": 2}", MOE_E_UNSUPPORTED,
-                 "longrope");
+    expect_fault("qwen3_moe", "\"rope_scaling\": {\"type\": \"axial\", \"factor\": 2}", MOE_E_UNSUPPORTED,
+                 "axial");
     expect_fault("qwen3_moe", "\"quantization_config\": {\"quant_method\": \"gptq\"}", MOE_E_UNSUPPORTED,
                  "quantization_config.quant_method: \"gptq\"");
     expect_fault("llama", "", MOE_E_UNSUPPORTED, "llama");
