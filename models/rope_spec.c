@@ -233,7 +233,10 @@ static moe_status read_settings(struct settings *s, const char **type,
     MOE_TRY(read_width(s, !strcmp(*type, "default"), defaults, err));
 
     s->max_positions = s->original = defaults->max_positions;
-    v = moe_json_get(s->config, "original_max_position_embeddings");
+    /* the key of config.json itself goes first, but for PhimoeConfig, which sets it from that of the settings
+     */
+    v = defaults->mscale ? (struct moe_json_value){0}
+                         : moe_json_get(s->config, "original_max_position_embeddings");
     if (!v.node) v = moe_json_get(s->rope, "original_max_position_embeddings");
     int64_t original = (int64_t)s->original;
     if (v.node) MOE_TRY(moe_json_int(&original, v, 1, INT32_MAX, err));
@@ -276,7 +279,8 @@ static moe_status fill(struct moe_rope_spec *out, const struct settings *s, cons
 
 static moe_status check_finite(const struct moe_rope_spec *rope, const struct settings *s, moe_error *err) {
     for (size_t t = 0; t < rope->n_pairs; t++)
-        if (!isfinite(rope->inv_freq[t]) || (rope->long_inv_freq && !isfinite(rope->long_inv_freq[t])))
+        if (!isfinite(rope->attention) || !isfinite(rope->inv_freq[t]) ||
+            (rope->long_inv_freq && !isfinite(rope->long_inv_freq[t])))
             return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: frequencies are not finite", s->config.doc->file,
                             s->rope.node ? s->rope.path : "rope_theta");
     return MOE_OK;
