@@ -49,12 +49,13 @@ import safetensors
 import tokenizers
 import torch
 import transformers
+from families import FAMILIES
+from families.family import QUANTITIES
 from random_checkpoint import write_safetensors
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-QUANTITIES = ("hidden", "experts", "router", "ffn")
 FFN_NAMES = ("mlp", "block_sparse_moe", "feed_forward", "moe", "ffn", "feedforward")
 ROUTER_NAMES = ("gate", "router")
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -87,8 +88,24 @@ def tensor_names(directory: Path) -> list[str]:
     return names
 
 
+# mlx-lm's stacked experts. gpt_oss calls them `experts`: those have biases, and transformers holds them
+# input-major with gate and up columns alternating.
+STACKED = re.compile(
+    r"(?P<block>.*)\.(?P<list>switch_mlp|experts)\.(?P<which>gate|up|down)_proj\.(?P<kind>weight|bias)"
+)
+
+
+def input_major(match: re.Match[str]) -> bool:
+    return match["list"] == "experts" and match["kind"] == "weight"
+
+
+def fused_name(match: re.Match[str]) -> str:
+    name = "down_proj" if match["which"] == "down" else "gate_up_proj"
+    return f"{match['block']}.experts.{name}{'_bias' if match['kind'] == 'bias' else ''}"
+
+
 def unstack_mlx(directory: Path, model_type: str) -> dict[str, Tensor]:
-    """The checkpoint's tensors in fp32, mlx-lm's `switch_mlp` under the names that transformers 5 holds."""
+    """The checkpoint's tensors in fp32, mlx-lm's stacked experts as transformers 5 holds them."""
     tensors: dict[str, Tensor] = {}
     for file in checkpoint_files(directory):
         with safe_open(file, "pt") as f:
@@ -102,18 +119,21 @@ def unstack_mlx(directory: Path, model_type: str) -> dict[str, Tensor]:
         tensors[name] = tensor.float()
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        match = re.fullmatch(r"(.*)\.switch_mlp\.(gate|up|down)_proj\.weight", name)
+        match = STACKED.fullmatch(name)
         if match is None:
             out[name] = tensor
-        elif match[2] == "down":
-            out[f"{match[1]}.experts.down_proj"] = tensor
-        elif match[2] == "gate":
-            up = tensors[f"{match[1]}.switch_mlp.up_proj.weight"]
-            out[f"{match[1]}.experts.gate_up_proj"] = torch.cat([tensor, up], dim=1)
-    if model_type in ("mixtral", "phimoe", "minimax_m2"):
-        out = {name.replace(".block_sparse_moe.", ".mlp."): t for name, t in out.items()}
-        if model_type == "phimoe":
-            out = {name.replace(".mlp.gate.", ".mlp.router."): t for name, t in out.items()}
+        elif match["which"] == "down":
+            out[fused_name(match)] = tensor.mT if input_major(match) else tensor
+        elif match["which"] == "gate":
+            up = tensors[name.replace(".gate_proj.", ".up_proj.")]
+            if match["list"] == "switch_mlp":
+                out[fused_name(match)] = torch.cat([tensor, up], dim=1)
+            else:
+                pairs = torch.stack([tensor, up], dim=2).flatten(1, 2)
+                out[fused_name(match)] = pairs.mT if input_major(match) else pairs
+    family = FAMILIES.get(model_type)
+    for old, new in family.fused_names if family else ((".block_sparse_moe.", ".mlp."),):
+        out = {name.replace(old, new): t.contiguous() for name, t in out.items()}
     return out
 
 
@@ -132,7 +152,7 @@ def load_model(directory: Path) -> Any:
         "experts_implementation": "eager",
         "output_loading_info": True,
     }
-    if any(".switch_mlp." in name for name in tensor_names(directory)):
+    if any(STACKED.fullmatch(name) for name in tensor_names(directory)):
         state = unstack_mlx(directory, config.model_type)
         model_class = cast(Any, MODEL_FOR_CAUSAL_LM_MAPPING)[type(config)]
         model, info = model_class.from_pretrained(None, state_dict=state, **options)
@@ -145,9 +165,9 @@ def load_model(directory: Path) -> Any:
                 print(f"note: {directory}: tensor {name} is not used", file=sys.stderr)
         elif found:
             raise DumpError(f"{directory}: {what.replace('_', ' ')}: {', '.join(found[:8])}")
-    for name, parameter in model.named_parameters():
-        if parameter.dtype != torch.float32:
-            raise DumpError(f"{directory}: {name} is computed in {parameter.dtype}, expected float32")
+    for name, held in [*model.named_parameters(), *model.named_buffers()]:
+        if held.is_floating_point() and held.dtype != torch.float32:
+            raise DumpError(f"{directory}: {name} is computed in {held.dtype}, expected float32")
     if getattr(model.config, "num_logits_to_keep", 0):
         model.config.num_logits_to_keep = 0  # some hybrids drop the prompt's logits by this key: 0 keeps all
     model.eval()
@@ -198,7 +218,7 @@ class Recording:
 
     pieces: dict[str, list[Tensor]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-    weights: list[tuple[int, Tensor]] = field(default_factory=list)
+    corrections: dict[str, Tensor] = field(default_factory=dict)  # of router.<layer>: the bias of the choice
     sorted_choice: bool = True
 
     def add(self, name: str, value: Tensor) -> None:
@@ -220,6 +240,10 @@ def hook_router(recording: Recording, n: int) -> Callable[..., None]:
         bias = cast(Tensor | None, getattr(holders[0], "bias", None))
         logits = nn.functional.linear(x.reshape(-1, x.shape[-1]), cast(Tensor, holders[0].weight), bias)
         recording.add(f"router.{n}", logits)
+        held = [*module.named_parameters(), *module.named_buffers()]
+        for name, tensor in held:
+            if name.endswith("correction_bias"):
+                recording.corrections[f"router.{n}"] = tensor.detach().flatten().clone()
 
     return hook
 
@@ -291,7 +315,8 @@ def record(model: Any, wanted: set[str]) -> Iterator[Recording]:
 class Dump:
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
-    absent: dict[str, str]
+    recording: Recording
+    config: Any  # the loaded model's
 
 
 def versions() -> dict[str, str]:
@@ -375,23 +400,22 @@ def dump(model: Any, prompt: list[int], n_generate: int, wanted: set[str], stop_
     if not torch.equal(chosen, generated):
         raise DumpError("the generated tokens are not the largest logits: something else than greedy ran")
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return Dump(tensors, metadata_of(model, recording), recording.absent)
+    return Dump(tensors, metadata_of(model, recording), recording, model.config)
 
 
-def smallest_margin(d: Dump, top_k: int) -> float:
-    """How close this run came to a tie: the smallest difference of a row's two largest logits, of its k-th
-    and k+1-th router score (after softmax), and ten times that of neighbours among the k, where a tie changes
-    the order of choice but no number. Needs router.<layer>."""
+def smallest_margin(d: Dump) -> float:
+    """How close this run came to a tie: the smallest difference of a row's two largest logits, and the
+    smallest gap that the family's ranking sees in its routers (families/ranking.py). Needs router.<layer>."""
+    ranking = FAMILIES[d.config.model_type].ranking
     smallest = float("inf")
     for name, tensor in d.tensors.items():
         if name == "logits":
             gaps = -tensor.topk(2, dim=-1).values.diff(dim=-1)
         elif name.startswith("router."):
-            gaps = -tensor.softmax(dim=-1).sort(dim=-1, descending=True).values.diff(dim=-1)[:, :top_k]
-            gaps[:, : top_k - 1] *= 10.0
+            gaps = ranking(tensor, d.recording.corrections.get(name), d.config)
         else:
             continue
-        smallest = min([smallest, *gaps.flatten().tolist()])
+        smallest = min([smallest, *gaps.nan_to_num(nan=0.0).flatten().tolist()])
     return smallest
 
 
@@ -440,7 +464,7 @@ def main() -> int:
     except DumpError as error:
         print(f"dump_reference: {error}", file=sys.stderr)
         return 1
-    for name, reason in sorted(d.absent.items()):
+    for name, reason in sorted(d.recording.absent.items()):
         print(f"note: {name} could not be had: {reason}", file=sys.stderr)
     n_generated = len(d.tensors["generated_ids"])
     print(f"{args.out}: {len(prompt)} prompt ids, {n_generated} generated", file=sys.stderr)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from functools import partial
+
+from families.family import BLOCK, Config, Draw, Family, case
+from families.random_config import random_deepseek_router, random_rope, random_sizes
+from families.ranking import sigmoid_grouped
+from families.shapes import Shapes, decoder, deepseek_moe, grouped_attention, next_token_layer
+
+BASE: Config = {
+    "architectures": ["Glm4MoeForCausalLM"],
+    "attention_bias": True,
+    "eos_token_id": [60, 61, 63],
+    "first_k_dense_replace": 1,
+    "head_dim": 16,
+    "intermediate_size": 32,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "n_routed_experts": 6,
+    "n_shared_experts": 1,
+    "norm_topk_prob": True,
+    "num_key_value_heads": 2,
+    "num_nextn_predict_layers": 1,
+    "pad_token_id": 60,
+    "partial_rotary_factor": 0.5,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": None,
+    "rope_theta": 1000000,
+    "routed_scaling_factor": 1.0,
+    "topk_group": 1,
+    "transformers_version": "4.54.0",
+    "use_qk_norm": False,
+}
+
+
+def attention(s: Shapes, layer: str, c: Config, n: int) -> None:
+    qk_norm = "head" if c.get("use_qk_norm") else None
+    grouped_attention(s, layer, c, bool(c.get("attention_bias")), o_bias=False, qk_norm=qk_norm)
+
+
+def random(d: Draw) -> Config:
+    c: Config = {
+        "attention_bias": d.chance(0.5),
+        "use_qk_norm": d.chance(0.5),
+        "intermediate_size": d.within(5, 90),
+        "moe_intermediate_size": d.within(5, 70),
+        "n_shared_experts": d.within(1, 3),
+        "routed_scaling_factor": d.one(1.0, 2.5),
+    }
+    random_sizes(d, c, own_head_dim=True, experts="n_routed_experts")
+    c["head_dim"] = 4 * d.within(1, 6)
+    c["partial_rotary_factor"] = d.one(0.5, 0.5, 0.25 if c["head_dim"] % 8 == 0 else 0.5, 1.0)
+    c["first_k_dense_replace"] = d.within(0, c["num_hidden_layers"])
+    random_deepseek_router(d, c)
+    random_rope(d, c)
+    return c
+
+
+CASES = (case("default", without={"partial_rotary_factor": 1.0}),)
+
+FAMILY = Family(
+    model_type="glm4_moe",
+    base=BASE,
+    shapes=partial(decoder, attention=attention, ffn=deepseek_moe),
+    ranking=sigmoid_grouped,
+    random=random,
+    cases=CASES,
+    block={
+        **BLOCK,
+        "first_k_dense_replace": 0,
+        "hidden_size": 192,
+        "eos_token_id": [31, 29],
+        "pad_token_id": 29,
+        "n_routed_experts": 8,
+        "moe_intermediate_size": 24,
+    },
+    structure={"n_routed_experts": 4, "use_qk_norm": True},
+    f32=("e_score_correction_bias",),
+    draws={"e_score_correction_bias": (0.0, 0.2)},
+    mtp=partial(next_token_layer, attention=attention, ffn=deepseek_moe),
+)
