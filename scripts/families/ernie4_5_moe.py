@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-from families.family import ABSENT, BLOCK, Config, Draw, Family, case
+from families.family import ABSENT, BLOCK, LONG, ONE, Config, Draw, Family, case
 from families.random_config import random_rope, random_sizes
 from families.ranking import softmax_corrected
 from families.shapes import Shapes, decoder, decoder_layer, grouped_attention
+from families.spoil import correction_in_weights, correction_without_effect
 
 BASE: Config = {
     "architectures": ["Ernie4_5_MoeForCausalLM"],
     "bos_token_id": 1,
     "eos_token_id": 2,
-    "intermediate_size": 32,
+    "intermediate_size": 24,
     "moe_capacity": [6, 6, 6],
     "moe_gate": "topk",
-    "moe_intermediate_size": 16,
+    "moe_intermediate_size": 12,
     "moe_k": 2,
     "moe_layer_end_index": 1,
     "moe_layer_interval": 1,
@@ -97,7 +98,63 @@ def random(d: Draw) -> Config:
     return c
 
 
-CASES = (case("default", without={"moe_norm_min": 2.0}),)
+ONE_MOE: Config = {**ONE, "moe_layer_start_index": 0, "moe_layer_end_index": 0}
+CASES = (
+    case("default", spoil=correction_in_weights),
+    case("correction", ONE_MOE, spoil=correction_without_effect, layout="mlx", style="v5"),
+    case("bias", {"use_bias": True}, {"use_bias": False}),
+    case(
+        "untied",
+        {"tie_word_embeddings": False, "use_bias": True, "head_dim": 12},
+        dtypes=("F16",),
+        layout="fused",
+        style="v5",
+        shards=2,
+    ),
+    case(
+        "intervals",
+        {
+            "num_hidden_layers": 5,
+            "moe_layer_interval": 2,
+            "moe_layer_start_index": 1,
+            "moe_layer_end_index": 3,
+        },
+        layout="mlx",
+    ),
+    case(
+        "absent",
+        {
+            "num_hidden_layers": 3,
+            "moe_layer_interval": ABSENT,
+            "moe_layer_start_index": ABSENT,
+            "moe_layer_end_index": ABSENT,
+            "moe_num_shared_experts": ABSENT,
+            "rope_theta": ABSENT,
+        },
+        {"rope_theta": 10000.0},
+    ),
+    case("no-shared", {**ONE_MOE, "moe_num_shared_experts": 0}, layout="fused"),
+    case("norm-min", {**ONE_MOE, "moe_norm_min": 0.9}, {"moe_norm_min": 1e-12}, style="v5"),
+    case("mtp", mtp=True, shards=2, unaligned=True),
+    case(
+        "odd",
+        {
+            **ONE_MOE,
+            "hidden_size": 40,
+            "vocab_size": 61,
+            "moe_num_experts": 5,
+            "moe_k": 3,
+            "moe_intermediate_size": 20,
+            "num_key_value_heads": 4,
+            "use_bias": True,
+            "rms_norm_eps": 1e-3,
+        },
+        {"rms_norm_eps": 1e-5},
+        dtypes=("F32",),
+    ),
+    case("mixed", dtypes=("F32", "BF16", "F16"), unaligned=True),
+    case("long", {"rope_theta": 1000.0}, {"rope_theta": 1100.0}, shards=3, **LONG),
+)
 
 FAMILY = Family(
     model_type="ernie4_5_moe",
@@ -109,7 +166,7 @@ FAMILY = Family(
     block={
         **BLOCK,
         "num_experts_per_tok": ABSENT,
-        "hidden_size": 192,
+        "hidden_size": 128,
         "moe_k": 4,
         "moe_num_experts": 8,
         "moe_intermediate_size": 24,

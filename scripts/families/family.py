@@ -38,7 +38,28 @@ COMMON: Config = {
 
 # Changes of config.json, tokens and taps that the cases of several families share.
 ODD: Config = {"hidden_size": 40, "vocab_size": 61, "num_experts": 5, "num_experts_per_tok": 3}
+ODD_LATENT: Config = {
+    "num_hidden_layers": 1,
+    "first_k_dense_replace": 0,
+    "hidden_size": 42,
+    "vocab_size": 61,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 3,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "q_lora_rank": 21,
+    "kv_lora_rank": 19,
+    "qk_nope_head_dim": 7,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 9,
+    "n_group": 3,
+    "n_routed_experts": 9,
+    "num_experts_per_tok": 5,
+    "moe_intermediate_size": 19,
+    "rms_norm_eps": 1e-3,
+}
 ONE: Config = {"num_hidden_layers": 1}
+ONE_MOE: Config = {**ONE, "first_k_dense_replace": 0}
 NO_ROPE: Config = {"rope_scaling": None}
 LONG: dict[str, Any] = {"wanted": ("hidden", "experts", "router"), "n_prompt": 134, "n_generate": 8}
 

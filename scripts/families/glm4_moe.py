@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from families.family import BLOCK, Config, Draw, Family, case
+from families.family import ABSENT, BLOCK, LONG, NO_ROPE, ONE_MOE, Config, Draw, Family, case
 from families.random_config import random_deepseek_router, random_rope, random_sizes
 from families.ranking import sigmoid_grouped
 from families.shapes import Shapes, decoder, deepseek_moe, grouped_attention, next_token_layer
+from families.spoil import correction_in_weights, masked_groups_at_zero
 
 BASE: Config = {
     "architectures": ["Glm4MoeForCausalLM"],
@@ -13,8 +14,8 @@ BASE: Config = {
     "eos_token_id": [60, 61, 63],
     "first_k_dense_replace": 1,
     "head_dim": 16,
-    "intermediate_size": 32,
-    "moe_intermediate_size": 16,
+    "intermediate_size": 24,
+    "moe_intermediate_size": 12,
     "n_group": 1,
     "n_routed_experts": 6,
     "n_shared_experts": 1,
@@ -56,7 +57,65 @@ def random(d: Draw) -> Config:
     return c
 
 
-CASES = (case("default", without={"partial_rotary_factor": 1.0}),)
+YARN: Config = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+CASES = (
+    case("default", without={"partial_rotary_factor": 1.0}, spoil=correction_in_weights),
+    case(
+        "qk-norm",
+        {"use_qk_norm": True, "attention_bias": False, "first_k_dense_replace": 0},
+        {"use_qk_norm": False},
+        style="v5",
+    ),
+    case(
+        "partial-absent",
+        {**ONE_MOE, "partial_rotary_factor": ABSENT, "attention_bias": False, "use_qk_norm": ABSENT},
+        {"partial_rotary_factor": 1.0},
+        layout="mlx",
+    ),
+    case(
+        "groups",
+        {**ONE_MOE, "n_group": 3, "topk_group": 2, "num_experts_per_tok": 3, "routed_scaling_factor": 2.5},
+        spoil=masked_groups_at_zero,
+        draws={"e_score_correction_bias": (-1.5, 0.2)},
+        layout="fused",
+        style="v5",
+    ),
+    case(
+        "no-renorm",
+        {**ONE_MOE, "norm_topk_prob": False, "routed_scaling_factor": 1.5},
+        {"norm_topk_prob": True},
+    ),
+    case("mtp", ONE_MOE, mtp=True, shards=2, unaligned=True),
+    case("yarn", {**ONE_MOE, "rope_scaling": YARN}, NO_ROPE, n_prompt=40),
+    case(
+        "odd",
+        {
+            **ONE_MOE,
+            "hidden_size": 40,
+            "vocab_size": 61,
+            "eos_token_id": 59,
+            "head_dim": 10,
+            "partial_rotary_factor": 0.4,
+            "n_routed_experts": 5,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 20,
+            "num_key_value_heads": 4,
+            "use_qk_norm": True,
+            "rms_norm_eps": 1e-3,
+        },
+        {"rms_norm_eps": 1e-5},
+        dtypes=("F32",),
+    ),
+    case(
+        "tied",
+        {"tie_word_embeddings": True, "n_shared_experts": 2},
+        dtypes=("F16",),
+        layout="mlx",
+        style="v5",
+    ),
+    case("mixed", dtypes=("F32", "BF16", "F16"), by_role=True, shards=2, unaligned=True),
+    case("long", {"rope_theta": 1000.0}, {"rope_theta": 1100.0}, shards=3, **LONG),
+)
 
 FAMILY = Family(
     model_type="glm4_moe",
@@ -68,7 +127,7 @@ FAMILY = Family(
     block={
         **BLOCK,
         "first_k_dense_replace": 0,
-        "hidden_size": 192,
+        "hidden_size": 128,
         "eos_token_id": [31, 29],
         "pad_token_id": 29,
         "n_routed_experts": 8,

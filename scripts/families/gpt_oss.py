@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from families.family import BLOCK, Config, Draw, Family, Tensors, case
+from families.family import ABSENT, BLOCK, LONG, ONE, Config, Draw, Family, Tensors, case
 from families.random_config import random_rope, random_sizes
 from families.ranking import logits_top_k
 from families.shapes import Shapes, decoder, grouped_attention
+from families.spoil import no_sinks
 
 BASE: Config = {
     "architectures": ["GptOssForCausalLM"],
@@ -90,7 +91,48 @@ def random(d: Draw) -> Config:
     return c
 
 
-CASES = (case("default", without={"sliding_window": 64}),)
+ONE_SLIDING: Config = {**ONE, "layer_types": ["sliding_attention"], "sliding_window": 30}
+PLAIN_ROPE: Config = {"rope_scaling": {"rope_type": "default"}}
+CASES = (
+    case("default", without={"sliding_window": 64}, spoil=no_sinks),
+    case("alternate", {"num_hidden_layers": 3, "layer_types": ABSENT}, layout="mlx", n_prompt=20),
+    case(
+        "layer-types",
+        {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 7},
+        {"layer_types": None},
+        style="v5",
+        n_prompt=20,
+    ),
+    case("rope-null", {**ONE_SLIDING, "rope_scaling": None}, PLAIN_ROPE, n_prompt=40),
+    case(
+        "rope-absent", {**ONE_SLIDING, "rope_scaling": ABSENT, "rope_theta": ABSENT}, PLAIN_ROPE, n_prompt=40
+    ),
+    case("clamp", {**ONE_SLIDING, "swiglu_limit": 0.7}, {"swiglu_limit": 7.0}),
+    case("alpha", {**ONE_SLIDING, "swiglu_alpha": 0.6}, {"swiglu_alpha": ABSENT}, layout="mlx", style="v5"),
+    case("no-bias", {"attention_bias": False}, spoil=no_sinks, shards=2, unaligned=True),
+    case(
+        "odd",
+        {
+            **ONE_SLIDING,
+            "hidden_size": 40,
+            "vocab_size": 61,
+            "eos_token_id": 59,
+            "pad_token_id": 0,
+            "head_dim": 10,
+            "num_local_experts": 5,
+            "num_experts_per_tok": 3,
+            "experts_per_token": 3,
+            "intermediate_size": 19,
+            "num_key_value_heads": 4,
+            "rms_norm_eps": 1e-3,
+        },
+        {"rms_norm_eps": 1e-5},
+        dtypes=("F32",),
+    ),
+    case("tied", {**ONE_SLIDING, "tie_word_embeddings": True}, dtypes=("F16",), layout="mlx", style="v5"),
+    case("mixed", dtypes=("F32", "BF16", "F16"), by_role=True, shards=2, unaligned=True),
+    case("long", {"sliding_window": 100}, {"sliding_window": 120}, spoil=no_sinks, shards=3, **LONG),
+)
 
 FAMILY = Family(
     model_type="gpt_oss",
@@ -102,7 +144,7 @@ FAMILY = Family(
     block={
         **BLOCK,
         "pad_token_id": 29,
-        "hidden_size": 192,
+        "hidden_size": 128,
         "num_local_experts": 8,
         "intermediate_size": 24,
         "layer_types": None,

@@ -73,8 +73,9 @@ def random_qwen(d: Draw, c: Config) -> None:
     }
 
 
-def random_latent(d: Draw) -> Config:
-    """DeepSeek's attention and layers, without the router's settings."""
+def random_latent(d: Draw, unit: int = 1) -> Config:
+    """DeepSeek's attention and layers, without the router's settings. The widths before a rotated part are
+    multiples of `unit`."""
     heads, layers = d.within(1, 8), d.within(1, 4)
     c: Config = {
         "vocab_size": d.within(64, 300),
@@ -84,8 +85,8 @@ def random_latent(d: Draw) -> Config:
         # not fewer: transformers repeats keys that many times, although latent keys come once per head
         "num_key_value_heads": heads,
         "q_lora_rank": d.one(None, d.within(5, 40)),
-        "kv_lora_rank": d.within(5, 40),
-        "qk_nope_head_dim": d.within(3, 24),
+        "kv_lora_rank": unit * d.within(5, 20),
+        "qk_nope_head_dim": unit * d.within(3, 12),
         "qk_rope_head_dim": 2 * d.within(2, 8),
         "v_head_dim": d.within(3, 24),
         "attention_bias": d.chance(0.3),

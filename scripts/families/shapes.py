@@ -115,8 +115,11 @@ def latent_attention(s: Shapes, layer: str, c: Config, n: int) -> None:
     s.linear(f"{attn}.o_proj", hidden, heads * value, bias)
 
 
-def deepseek_moe(s: Shapes, layer: str, c: Config, n: int, correction: bool = True) -> None:
-    """Dense below first_k_dense_replace, then experts and ungated shared experts."""
+def deepseek_moe(
+    s: Shapes, layer: str, c: Config, n: int, correction: bool = True, n_shared: int = 1
+) -> None:
+    """Dense below first_k_dense_replace, then experts and ungated shared experts, n_shared where the config
+    has no number."""
     hidden, width = int(c["hidden_size"]), int(c["moe_intermediate_size"])
     bias = bool(c.get("mlp_bias"))
     if n < c.get("first_k_dense_replace", 0):
@@ -126,7 +129,8 @@ def deepseek_moe(s: Shapes, layer: str, c: Config, n: int, correction: bool = Tr
     if correction:
         s[f"{layer}.mlp.gate.e_score_correction_bias"] = (c["n_routed_experts"],)
     s.experts(f"{layer}.mlp", c["n_routed_experts"], width, hidden)
-    s.gated_mlp(f"{layer}.mlp.shared_experts", width * c["n_shared_experts"], hidden, bias=bias)
+    width *= int(c.get("n_shared_experts", n_shared))
+    s.gated_mlp(f"{layer}.mlp.shared_experts", width, hidden, bias=bias)
 
 
 def qwen_dense(c: Config, n: int) -> bool:
