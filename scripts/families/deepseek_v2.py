@@ -130,5 +130,12 @@ FAMILY = Family(
     random=random,
     cases=CASES,
     block={**LATENT_BLOCK, "hidden_size": 128, "n_routed_experts": 8, "moe_intermediate_size": 24},
-    structure={"n_routed_experts": 4, "n_group": 2, "topk_group": 1, "q_lora_rank": None, "mlp_bias": True},
+    structure={
+        "n_routed_experts": 4,
+        "n_group": 2,
+        "topk_group": 1,
+        "num_experts_per_tok": 2,
+        "q_lora_rank": None,
+        "mlp_bias": True,
+    },
 )
