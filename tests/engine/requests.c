@@ -82,8 +82,10 @@ void requests_serve(moe_session *session, size_t vocab_size, size_t n_slots, siz
     size_t started = 0, done = 0;
     for (size_t step = 0; done < n; step++) {
         for (size_t s = 0; s < n_slots; s++)
-            if (!slots[s].request && started < n && requests[started].arrives <= step)
+            if (!slots[s].request && started < n && requests[started].arrives <= step) {
+                moe_session_expect(session, s, requests[started].n_prompt);
                 slots[s] = (struct slot){.request = &requests[started++]};
+            }
         size_t n_rows = fill_step(rows, slots, n_slots, chunk);
         moe_error err;
         cr_assert_eq(moe_session_eval(session, rows, n_rows, &err), MOE_OK, "%s", err.message);

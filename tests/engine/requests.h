@@ -21,7 +21,8 @@ struct request {
 void requests_make(struct request *requests, size_t n, size_t vocab_size, uint64_t seed);
 
 /* Serves the requests greedily through session slots 0 .. n_slots - 1: a step feeds, for every slot in use,
- * up to `chunk` rows of its prompt or its last token. Every row's logits are hashed. */
+ * up to `chunk` rows of its prompt, whose length is announced, or its last token. Every row's logits are
+ * hashed. */
 void requests_serve(moe_session *session, size_t vocab_size, size_t n_slots, size_t chunk,
                     struct request *requests, size_t n);
 

@@ -11,9 +11,10 @@
 enum { N_REQUESTS = 9, CONTEXT = 160 };
 
 /* one of each family; windows, so that the rings are tested too; sizes that are no multiple of a vector */
-static const char *const fixtures[] = {"qwen3_moe-default", "qwen3_moe-window", "qwen3_moe-odd",
-                                       "olmoe-clip",        "qwen2_moe-window", "qwen2_moe-dense",
-                                       "mixtral-window",    "mixtral-mixed"};
+static const char *const fixtures[] = {
+    "qwen3_moe-default", "qwen3_moe-window", "qwen3_moe-odd", "olmoe-clip",          "qwen2_moe-window",
+    "qwen2_moe-dense",   "mixtral-window",   "mixtral-mixed", "deepseek_v2-default", "deepseek_v3-odd",
+    "phimoe-default",    "glm4_moe-qk-norm", "dots1-window",  "ernie4_5_moe-odd",    "gpt_oss-alternate"};
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 
 /* The requests served alone, each in a session of its own. */
@@ -118,6 +119,28 @@ Test(bits, an_expected_prompt_may_be_cut) {
     cr_expect_eq(eval_range(session, &r, 90, n, vocab), whole);
     for (size_t at = 0; at < 90; at += 15) eval_range(session, &r, at, at + 15, vocab);
     cr_expect_neq(eval_range(session, &r, 90, n, vocab), whole, "the expectation outlived its prompt");
+    moe_session_close(session);
+    moe_model_close(model);
+}
+
+/* Phi-3.5-MoE computes a sequence anew where it passes its original length, here 16: its logits are those of
+ * the whole sequence at once, on either side. */
+Test(bits, a_sequence_that_becomes_long_is_computed_anew) {
+    struct request r = {0};
+    moe_model *model = requests_open_model("phimoe-longrope-grow", NULL);
+    size_t vocab = moe_model_get_info(model)->vocab_size, n = 40;
+    for (size_t i = 0; i < n; i++) r.tokens[i] = (uint32_t)(i * i % vocab);
+    const moe_session_options options = {.context = CONTEXT, .n_threads = 2, .max_rows = 7};
+    moe_session *session = requests_open_session(model, &options),
+                *whole = requests_open_session(model, &options);
+    for (size_t at = 0; at < n; at++)
+        cr_expect_eq(eval_range(session, &r, at, at + 1, vocab), eval_range(whole, &r, 0, at + 1, vocab),
+                     "%zu positions", at + 1);
+    cr_expect_eq(eval_range(session, &r, 10, 14, vocab), eval_range(whole, &r, 0, 14, vocab), "short again");
+    moe_session_expect(session, 0, n);
+    for (size_t at = 0; at < n; at += 8) eval_range(session, &r, at, at + 8, vocab);
+    cr_expect_eq(eval_range(session, &r, n - 1, n, vocab), eval_range(whole, &r, 0, n, vocab), "in chunks");
+    moe_session_close(whole);
     moe_session_close(session);
     moe_model_close(model);
 }
