@@ -34,7 +34,15 @@ from families.family import ABSENT, COMMON, LAYOUTS, STYLES, Config, Family, Ten
 from families.shapes import PLAIN
 from torch import Tensor
 
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I64": torch.int64}
+DTYPES = {
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "I64": torch.int64,
+    "U32": torch.uint32,
+    "U8": torch.uint8,
+    "F8_E4M3": torch.float8_e4m3fn,
+}
 HF_DTYPE = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 VECTORS = ("norm.weight", ".bias", ".gate.weight", ".router.weight", "e_score_correction_bias", ".sinks")
 
