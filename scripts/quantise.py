@@ -7,8 +7,8 @@
 SRC of the first is a plain checkpoint in the layout of the Hub; dequantise takes any that dequantise.py reads
 and writes fp32. Schemes:
 
-    mlx4-g64           mlx-lm: affine, 2, 3, 4, 5, 6 or 8 bits, groups of 32, 64 or 128; scales in the dtype of
-                       the weight. Embeddings and head too; the router in 8 bits where mlx-lm does so
+    mlx4-g64           mlx-lm: affine, 2, 3, 4, 5, 6 or 8 bits, groups of 32, 64 or 128; scales in the
+                       dtype of the weight. Embeddings, head; the router in 8 bits where mlx-lm does so
     mlx-mixed-g32      the same with an override for most modules, drawn from the seed: bits, group, or none
     mlx-mxfp4          mlx-lm --q-mode mxfp4
     mlx-mxfp4-q8       as the uploads of gpt-oss: the experts in mxfp4, all else affine in 8 bits
@@ -173,27 +173,32 @@ def is_mlx_module(name: str, tensor: Tensor, family: str) -> bool:
     return not (family in BARE_GATES and name.endswith(".mlp.gate.weight"))
 
 
-def drawn_override(width: int, rng: np.random.Generator) -> Config | bool | None:
-    """An override of a mixed checkpoint: what a module has instead of the top level, None for nothing."""
+def drawn_parameters(width: int, rng: np.random.Generator) -> Config | bool:
+    """What a mixed checkpoint says of a module: its parameters, False if it stays plain, True for nothing."""
     groups = [g for g in MLX_GROUPS if width % g == 0]
     kind = rng.integers(10)
     if kind == 0:
         return False
     if kind == 1:
-        return None
+        return True
     chosen: Config = {"group_size": int(rng.choice(groups)), "bits": int(rng.choice(MLX_BITS))}
     return {**chosen, "mode": "affine"} if kind % 2 else chosen
 
 
-def mlx_override(
+def mlx_parameters(
     name: str, width: int, family: str, s: Scheme, rng: np.random.Generator
 ) -> Config | bool | None:
+    """What `quantization` says of a module that mlx-lm could quantise: its override, True where the top level
+    holds, False for an unquantised one that it names, None for one that it doesn't."""
+    expert = ".experts." in name or ".switch_mlp." in name
+    if width % (64 if s.rest_in_8_bits and not expert else s.group) != 0:
+        return None
     gate = GATES_IN_8_BITS.get(family)
     if gate is not None and name.endswith(f"{gate}.weight"):
         return {"group_size": 64, "bits": 8}
-    if s.rest_in_8_bits and ".experts." not in name and ".switch_mlp." not in name:
+    if s.rest_in_8_bits and not expert:
         return {"group_size": 64, "bits": 8, "mode": "affine"}
-    return drawn_override(width, rng) if s.mixed else None
+    return drawn_parameters(width, rng) if s.mixed else True
 
 
 def quantise_mlx(
@@ -201,25 +206,22 @@ def quantise_mlx(
 ) -> tuple[Entries, Config]:
     family = config["model_type"]
     top: Config = {"group_size": s.group, "bits": s.bits, "mode": s.mode}
+    overrides: Config = {}
     out: Entries = {}
     for name, tensor in tensors.items():
-        dtype = dtypes[name]
+        dtype, module, width = dtypes[name], name.removesuffix(".weight"), tensor.shape[-1]
         stored = tensor.to(DTYPES[dtype])
         out[name] = (dtype, stored)
-        module, width = name.removesuffix(".weight"), tensor.shape[-1]
-        if not is_mlx_module(name, tensor, family) or width % s.group != 0:
+        own = mlx_parameters(name, width, family, s, rng) if is_mlx_module(name, tensor, family) else None
+        if own is False or isinstance(own, dict):
+            overrides[module] = own
+        if not own:
             continue
-        override = mlx_override(name, width, family, s, rng)
-        if override is not None:
-            top[module] = override
-        own = override if isinstance(override, dict) else {} if override is None else None
-        if own is None:
-            continue
-        mode = own.get("mode", "affine") if own else s.mode
-        bits, group = own.get("bits", s.bits), own.get("group_size", s.group)
+        used = {"mode": "affine", **own} if isinstance(own, dict) else top
+        bits, group = used["bits"], used["group_size"]
         if width % group != 0:
             raise QuantiseError(f"{name}: groups of {group} do not fit rows of {width}")
-        if mode == "mxfp4":
+        if used["mode"] == "mxfp4":
             codes, scales = quantise_e2m1(stored.to(torch.float32))
             out[name] = ("U32", pack_codes(codes, 4))
             out[f"{module}.scales"] = ("U8", scales)
@@ -227,7 +229,8 @@ def quantise_mlx(
             packed, scales, biases = quantise_affine(stored.to(torch.float32), bits, group, dtype)
             out[name] = ("U32", packed)
             out[f"{module}.scales"], out[f"{module}.biases"] = (dtype, scales), (dtype, biases)
-    return out, {**config, "quantization": top, "quantization_config": copy.deepcopy(top)}
+    quantization = {**top, **overrides}
+    return out, {**config, "quantization": quantization, "quantization_config": copy.deepcopy(quantization)}
 
 
 def is_expert(name: str) -> bool:
