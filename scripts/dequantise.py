@@ -147,16 +147,20 @@ def is_quantised(directory: Path) -> bool:
 
 
 def mlx_parameters(source: Source, module: str) -> tuple[int, int, str]:
-    """Bits, group size and mode of a quantised module. An override that names no mode is affine, whatever the
-    top level says."""
+    """Bits, group size and mode of a quantised module: its own or, if it has none or `true`, those of the top
+    level. Its own object takes nothing from the top level: without a mode it is affine, without numbers it has
+    the mode's."""
     top = quantization_of(source.config)
-    own = top.get(module, top)
-    if not isinstance(own, dict) or not {"bits", "group_size"} <= own.keys():
+    own = top.get(module, True)
+    if own is True:
+        own = top if {"bits", "group_size"} <= top.keys() else None
+    if not isinstance(own, dict):
         raise DequantiseError(
             f"{source.directory / 'config.json'}: quantization: {module} has .scales, expected bits and "
-            f"group_size for it, found {json.dumps(own)}"
+            f"group_size for it, found {json.dumps(top.get(module))}"
         )
-    return int(own["bits"]), int(own["group_size"]), own.get("mode", "affine")
+    mode = str(own.get("mode", "affine"))
+    return int(own.get("bits", 4)), int(own.get("group_size", 32 if mode == "mxfp4" else 64)), mode
 
 
 def plan_mlx(source: Source, module: str) -> Callable[[], Tensor]:

@@ -342,6 +342,17 @@ class Checkpoints(unittest.TestCase):
         self.assertNotIn("model.layers.0.self_attn.q_proj.biases", tensors)
         self.assertEqual(tensors["model.layers.0.self_attn.q_proj.scales"].dtype, torch.uint8)
 
+    def test_override_takes_nothing_from_the_top(self) -> None:
+        path, tensors, config, plain = self.quantised("mixtral", "mlx8-g64")
+        top = {**config["quantization"], "bits": 4, "group_size": 32}
+        modules = [name.removesuffix(".scales") for name in tensors if name.endswith(".scales")]
+        overrides: Config = {module: {"bits": 8} for module in modules}  # groups of 64, mlx's default
+        self.change(path, tensors, {**config, "quantization": {**top, **overrides}})
+        self.check_back(path, plain, 2 / 255, mtp=False)
+        overrides = dict.fromkeys(modules, True)
+        self.change(path, tensors, {**config, "quantization": {**config["quantization"], **overrides}})
+        self.check_back(path, plain, 2 / 255, mtp=False)
+
     def test_mixed(self) -> None:
         _, tensors, config, _ = self.quantised("mixtral", "mlx-mixed-g32", seed=3)
         own = {k: v for k, v in config["quantization"].items() if "." in k}
