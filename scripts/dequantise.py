@@ -2,7 +2,7 @@
 
 `dequantise_checkpoint(src, dst)` reads a checkpoint in any of the forms below and writes F32 safetensors
 and a config.json without quantisation. What a tensor is follows from its name, its dtype and the config,
-never from the code that wrote it: scripts/quantise.py shares no line with this file.
+never from the code that wrote it: scripts/schemes.py shares no line with this file.
 
     mlx affine   X.weight U32, X.scales, X.biases      w = fp32(scale) * code, rounded, + fp32(bias), rounded
     mlx mxfp4    X.weight U32, X.scales U8             w = E2M1(code) * 2^(scale - 127), exact
@@ -137,10 +137,12 @@ def quantization_of(config: Config) -> Config:
     return config.get("quantization") or config.get("quantization_config") or {}
 
 
-def is_quantised(directory: Path) -> bool:
+def is_plain(directory: Path) -> bool:
+    """Whether transformers can read it as it is: nothing is quantised, nothing stacked as mlx-lm does it."""
     source = Source(directory)
-    marks = (".scales", "_scale_inv", "_blocks")
-    return bool(quantization_of(source.config)) or any(name.endswith(marks) for name in source.files)
+    marks = (".scales", "_scale_inv", "_blocks", ".embed_q.weight")
+    marked = any(name.endswith(marks) or STACKED.fullmatch(name) for name in source.files)
+    return not marked and not quantization_of(source.config)
 
 
 # ---- what each tensor of the source becomes ----------------------------------------------------------------
@@ -148,8 +150,8 @@ def is_quantised(directory: Path) -> bool:
 
 def mlx_parameters(source: Source, module: str) -> tuple[int, int, str]:
     """Bits, group size and mode of a quantised module: its own or, if it has none or `true`, those of the top
-    level. Its own object takes nothing from the top level: without a mode it is affine, without numbers it has
-    the mode's."""
+    level. Its own object takes nothing from the top level: without a mode it is affine, without numbers it
+    has the mode's."""
     top = quantization_of(source.config)
     own = top.get(module, True)
     if own is True:

@@ -2,7 +2,7 @@
 """Tiny random checkpoints of the families, in every form in which a checkpoint comes.
 
     random_checkpoint.py OUT --family qwen3_moe [--seed 7] [--set head_dim=10 ...] [--layout mlx]
-                         [--dtypes F32,BF16] [--shards 2] [--style v5] [--unaligned]
+                         [--storage mlx4-g64] [--dtypes F32,BF16] [--shards 2] [--style v5] [--unaligned]
 
 A `Variant` says what to build; `write` builds it: config.json, generation_config.json, and model.safetensors
 or its shards with their index. The values depend on the family, the config and the seed alone: layout,
@@ -13,7 +13,7 @@ written down once more. What differs between families is in the package `familie
 Layouts: `hub` one tensor per expert and matrix; `fused` as transformers 5 holds them, gate and up rows in one
 [E, 2I, H]; `mlx` mlx-lm's stacked `switch_mlp`. Config styles: `v4` as the files on the Hub are (torch_dtype,
 rope_theta, rope_scaling, num_experts), `v5` as transformers 5 writes them (dtype, rope_parameters,
-num_local_experts).
+num_local_experts). Storage: the schemes of schemes.py, for which groups of the weights are made zero first.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import torch
 from families import FAMILIES
 from families.family import ABSENT, COMMON, LAYOUTS, STYLES, Config, Family, Tensors
 from families.shapes import PLAIN
+from schemes import Entries, Scheme, quantise
 from torch import Tensor
 
 DTYPES = {
@@ -57,6 +58,7 @@ class Variant:
     dtypes: tuple[str, ...] = ("BF16",)  # several: drawn per tensor, or by role if `by_role`
     by_role: bool = False  # norms and router in dtypes[0], experts in dtypes[1], the rest in dtypes[2]
     layout: str = "hub"
+    storage: str | None = None  # a scheme of schemes.py, which sets the layout
     style: str = "v4"
     shards: int = 1
     unaligned: bool = False  # odd header length, tensors in random order
@@ -84,7 +86,8 @@ class Variant:
         return FAMILIES[self.family]
 
     def describe(self) -> str:
-        parts = [f"{self.family} {self.name}", self.layout, self.style, "+".join(self.dtypes)]
+        form = self.storage or self.layout
+        parts = [f"{self.family} {self.name}", form, self.style, "+".join(self.dtypes)]
         parts += [f"{self.shards} shards"] if self.shards > 1 else []
         parts += ["by role"] if self.by_role else []
         parts += ["unaligned"] if self.unaligned else []
@@ -173,7 +176,7 @@ def relayout(hub: Tensors, family: Family, layout: str) -> Tensors:
                 out[f"{block}.experts.down_proj"] = stacked[down]
             else:
                 for target, p in zip(PLAIN, (gate, up, down), strict=True):
-                    out[f"{block}.switch_mlp.{target}.weight"] = stacked[p]
+                    out[f"{block}.{family.mlx_stack}.{target}.weight"] = stacked[p]
     if layout == "fused":
         for old, new in family.fused_names:
             out = {name.replace(old, new): tensor for name, tensor in out.items()}
@@ -234,37 +237,73 @@ def v5_config(c: Config) -> Config:
     return written
 
 
+def with_zero_groups(tensors: Tensors, seed: int) -> Tensors:
+    """One group in 16 of 32 inputs is zero, as happens in real files: MXFP4 then has a scale of its own."""
+    rng = np.random.default_rng([seed, 6])
+    out: Tensors = {}
+    for name, tensor in tensors.items():
+        out[name] = tensor
+        axis = -1 if name.endswith(".weight") else -2  # gpt_oss holds experts input-major
+        if tensor.dim() < 2 or tensor.shape[axis] % 32 != 0 or name.endswith("bias"):
+            continue
+        rows = tensor.movedim(axis, -1)
+        kept = rng.random((*rows.shape[:-1], rows.shape[-1] // 32)) >= 1 / 16
+        mask = torch.from_numpy(kept).repeat_interleave(32, -1)
+        out[name] = (rows * mask).movedim(-1, axis).contiguous()
+    return out
+
+
+def stored_tensors(variant: Variant) -> tuple[Entries, Config]:
+    """What the files hold, and what config.json says of quantisation."""
+    scheme = Scheme.parse(variant.storage) if variant.storage else None
+    hub = hub_tensors(variant)
+    if scheme is None:
+        tensors = relayout(hub, variant.of, variant.layout)
+        dtypes = storage_dtypes(tensors, variant)
+        return {name: (dtypes[name], tensor) for name, tensor in tensors.items()}, {}
+    tensors = relayout(with_zero_groups(hub, variant.seed), variant.of, scheme.layout)
+    dtypes = storage_dtypes(tensors, variant)
+    return quantise(tensors, dtypes, variant.full_config(), scheme, variant.seed)
+
+
 def write(variant: Variant, out: Path) -> None:
     """Builds the checkpoint in the directory `out`."""
     out.mkdir(parents=True, exist_ok=True)
     c = variant.full_config()
-    tensors = relayout(hub_tensors(variant), variant.of, variant.layout)
-    dtypes = storage_dtypes(tensors, variant)
-    order = list(tensors)
+    stored, said = stored_tensors(variant)
+    order = list(stored)
     if variant.unaligned:
         np.random.default_rng([variant.seed, 3]).shuffle(order)
-    entries = [(name, dtypes[name], tensors[name]) for name in order]
-
-    if variant.shards == 1:
-        write_safetensors(out / "model.safetensors", entries, unaligned=variant.unaligned)
-    else:
-        # Cut by count: a layer's experts lie in two files wherever a border falls.
-        weight_map: dict[str, str] = {}
-        for i in range(variant.shards):
-            part = entries[i * len(entries) // variant.shards : (i + 1) * len(entries) // variant.shards]
-            file = f"model-{i + 1:05}-of-{variant.shards:05}.safetensors"
-            write_safetensors(out / file, part, unaligned=variant.unaligned)
-            weight_map |= {name: file for name, _, _ in part}
-        total = sum(t.numel() * DTYPES[d].itemsize for _, d, t in entries)
-        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-        write_json(out / "model.safetensors.index.json", index)
-
-    write_json(out / "config.json", c if variant.style == "v4" else v5_config(c))
+    entries = [(name, *stored[name]) for name in order]
+    write_shards(entries, variant, out)
+    write_json(out / "config.json", {**(c if variant.style == "v4" else v5_config(c)), **said})
     eos = c.get("eos_token_id")
     generation: Config = {"eos_token_id": eos if isinstance(eos, list) else [eos, c["vocab_size"] - 2]}
     if "bos_token_id" in c:
         generation["bos_token_id"] = c["bos_token_id"]
     write_json(out / "generation_config.json", {**generation, "transformers_version": "5.24.0"})
+
+
+def write_shards(entries: list[tuple[str, str, Tensor]], variant: Variant, out: Path) -> None:
+    """Cut by count: a layer's experts, or a matrix and its scales, lie in two files wherever a border falls.
+    mlx-lm writes an index for one file too."""
+    mlx = variant.storage is not None and variant.storage.startswith("mlx")
+    if variant.shards == 1 and not mlx:
+        write_safetensors(out / "model.safetensors", entries, unaligned=variant.unaligned)
+        return
+    weight_map: dict[str, str] = {}
+    for i in range(variant.shards):
+        part = entries[i * len(entries) // variant.shards : (i + 1) * len(entries) // variant.shards]
+        file = (
+            f"model-{i + 1:05}-of-{variant.shards:05}.safetensors"
+            if variant.shards > 1
+            else "model.safetensors"
+        )
+        write_safetensors(out / file, part, {"format": "mlx"} if mlx else None, unaligned=variant.unaligned)
+        weight_map |= {name: file for name, _, _ in part}
+    total = sum(t.numel() * DTYPES[d].itemsize for _, d, t in entries)
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    write_json(out / "model.safetensors.index.json", index)
 
 
 def prompt_ids(variant: Variant) -> list[int]:
@@ -280,6 +319,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=JSON")
     parser.add_argument("--layout", choices=LAYOUTS, default="hub")
+    parser.add_argument("--storage", metavar="SCHEME", help="quantised, see schemes.py")
     parser.add_argument("--dtypes", default="BF16", help="comma-separated; several are drawn per tensor")
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--style", choices=STYLES, default="v4")
@@ -291,6 +331,7 @@ def main() -> None:
         config=overrides,
         dtypes=tuple(args.dtypes.split(",")),
         layout=args.layout,
+        storage=args.storage,
         style=args.style,
         shards=args.shards,
         unaligned=args.unaligned,

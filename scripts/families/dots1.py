@@ -137,6 +137,7 @@ FAMILY = Family(
         "moe_intermediate_size": 24,
     },
     structure={"n_routed_experts": 4, "attention_bias": True},
+    mlx_stack="experts",
     f32=("e_score_correction_bias",),
     draws={"e_score_correction_bias": (0.0, 0.2)},
 )

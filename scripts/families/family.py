@@ -137,6 +137,7 @@ class Family:
     experts: tuple[str, str, str] = PLAIN  # an expert's matrices: gate, up, down
     fused_names: tuple[tuple[str, str], ...] = ()  # parts of Hub names as transformers 5 holds them
     relayout: Callable[[Tensors, str], Tensors] | None = None  # where stacking is not what makes a layout
+    mlx_stack: str = "switch_mlp"  # what mlx-lm calls the stacked experts
     f32: tuple[str, ...] = ()  # endings of names that real checkpoints keep in F32 whatever the rest
     draws: dict[str, tuple[float, float]] = field(default_factory=dict)  # ending: mean, deviation
     mtp: Callable[[Config], Shapes] | None = None  # tensors of further layers, which are to be ignored

@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import dequantise as dq  # noqa: E402
-import quantise as q  # noqa: E402
+import schemes as q  # noqa: E402
+from quantise import quantise_checkpoint  # noqa: E402
 from random_checkpoint import write_safetensors  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from torch import Tensor  # noqa: E402
@@ -256,7 +257,7 @@ class Checkpoints(unittest.TestCase):
         """The directory, what it holds, its config, the plain tensors."""
         src, plain = self.write_plain(family)
         dst = self.folder / f"{family}-{scheme}"
-        q.quantise_checkpoint(src, dst, q.Scheme.parse(scheme), seed)
+        quantise_checkpoint(src, dst, q.Scheme.parse(scheme), seed)
         held = {n: t.clone() for n, t in load_file(dst / "model.safetensors").items()}  # the file may change
         return dst, held, json.loads((dst / "config.json").read_text()), plain
 
@@ -300,7 +301,7 @@ class Checkpoints(unittest.TestCase):
         )
         self.assertEqual(tensors["model.layers.0.mlp.experts.down_proj_scales"].shape, (EXPERTS, 128, 3))
         self.assertEqual(config["quantization_config"]["quant_method"], "mxfp4")
-        self.assertTrue(dq.is_quantised(path))
+        self.assertFalse(dq.is_plain(path))
         self.check_back(path, plain, 1 / 4, mtp=True)
 
     def test_mlx_layout(self) -> None:
@@ -431,7 +432,7 @@ class Checkpoints(unittest.TestCase):
 
     def test_plain_is_plain(self) -> None:
         path, plain = self.write_plain("qwen3_moe")
-        self.assertFalse(dq.is_quantised(path))
+        self.assertTrue(dq.is_plain(path))
         self.check_back(path, plain, 0.0, mtp=True)
 
 
