@@ -41,6 +41,7 @@ from dump_reference import (
 )
 from families import FAMILIES
 from families.family import QUANTITIES, Case
+from families.storage_cases import CASES as STORAGE_CASES
 from random_checkpoint import Variant, prompt_ids, relayout, write, write_json
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -215,7 +216,7 @@ def main() -> int:
         directories = [d for d in sorted(exact.iterdir()) if wanted(d.name) and (d / "config.json").exists()]
         return 0 if all([check(d) for d in directories]) else 1
     for family, of in FAMILIES.items():
-        for c in of.cases:
+        for c in (*of.cases, *STORAGE_CASES.get(family, ())):
             if wanted(f"{family}-{c.name}"):
                 make_case(family, c, exact / f"{family}-{c.name}")
         if wanted(f"{family}-block"):
