@@ -28,4 +28,11 @@ const struct moe_family moe_family_dots1 = {
                .scale = {"routed_scaling_factor", 1}},
     .shared = MOE_SHARED_PLAIN,
     .dense = MOE_DENSE_FIRST,
+    .tensor =
+        {
+            /* mlx-lm's stacks */
+            [MOE_T_STACKED_GATE] = "model.layers.{L}.mlp.experts.gate_proj.weight",
+            [MOE_T_STACKED_UP] = "model.layers.{L}.mlp.experts.up_proj.weight",
+            [MOE_T_STACKED_DOWN] = "model.layers.{L}.mlp.experts.down_proj.weight",
+        },
 };

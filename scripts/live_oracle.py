@@ -3,12 +3,13 @@
 
     live_oracle.py [--moe-compare PATH] [--moe-run PATH] [--seed S] [--families a,b] [--count N] [--keep DIR]
 
-Draws N random variants per family (sizes, features, layout, dtypes, config style, shards, prompt) from the
-seed, fresh unless given, writes each checkpoint to a temporary directory, runs transformers on it, and asks
-moe-compare whether the engine agrees. With --moe-run, the program itself must also generate the same ids and
-write logits within 1e-3 of their deviation. A run that comes within 1e-4 of a tie is drawn again, so that a
-near-tie can't fail. The seed and every variant are printed; the exit status is 1 if anything differs. --keep
-copies the checkpoint and dump of every failure to DIR. Without both paths: both programs of build/release.
+Draws N random variants per family (sizes, features, layout, dtypes, config style, shards, prompt; a third of
+them quantised) from the seed, fresh unless given, writes each checkpoint to a temporary directory, runs
+transformers on it, and asks moe-compare whether the engine agrees. With --moe-run, the program itself must
+also generate the same ids and write logits within 1e-3 of their deviation. A run that comes within 1e-4 of a
+tie is drawn again, so that a near-tie can't fail. The seed and every variant are printed; the exit status is
+1 if anything differs. --keep copies the checkpoint and dump of every failure to DIR. Without both paths: both
+programs of build/release.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 from dump_reference import Dump, dump, load_model, smallest_margin, write_dump
 from families import FAMILIES
 from families.family import LAYOUTS, QUANTITIES, STYLES, Draw
+from families.random_storage import random_storage
 from random_checkpoint import Variant, prompt_ids, write
 from safetensors.torch import load_file
 
@@ -41,6 +43,7 @@ def random_variant(family: str, seed: list[int]) -> Variant:
     d = Draw(seed)
     config = FAMILIES[family].random(d)
     dtypes = d.one(("BF16",), ("BF16",), ("F16",), ("F32",), ("F32", "BF16", "F16"))
+    storage = random_storage(d, family, config) if d.chance(1 / 3) else None
     return Variant(
         family=family,
         name="live",
@@ -48,6 +51,7 @@ def random_variant(family: str, seed: list[int]) -> Variant:
         dtypes=dtypes,
         by_role=len(dtypes) == 3 and d.chance(0.5),
         layout=d.one("hub", *LAYOUTS),
+        storage=storage,
         style=d.one(*STYLES),
         shards=d.one(1, 1, 2, 5),
         unaligned=d.chance(0.3),

@@ -1,0 +1,63 @@
+"""Quantised storage of the live oracle's variants: a scheme, and sizes that leave something to quantise."""
+
+from __future__ import annotations
+
+from math import gcd, lcm
+
+from families.family import ABSENT, Config, Draw
+
+MLX_BITS = (2, 3, 4, 4, 5, 6, 8)
+WIDTHS = (
+    "intermediate_size",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "kv_lora_rank",
+    "q_lora_rank",
+)
+# mlx-lm drops the router's correction bias of these, so no such file can be reproduced
+NOT_MLX = ("ernie4_5_moe",)
+
+
+def random_scheme(d: Draw, model_type: str) -> str:
+    mlx = f"mlx{d.one(*MLX_BITS)}-g{d.one(32, 32, 64, 128)}"
+    schemes = [mlx, mlx, f"mlx-mixed-g{d.one(32, 64)}", "mlx-mxfp4", "mlx-mxfp4-q8"]
+    if model_type == "gpt_oss":
+        return str(d.one(*schemes, "mxfp4", "mxfp4", "mxfp4"))
+    if model_type in NOT_MLX:
+        schemes = []
+    elif model_type in ("deepseek_v3", "kimi_k2"):
+        schemes = [d.one(scheme, f"{scheme}-kvb") for scheme in schemes]
+    return str(d.one(*schemes, d.one("fp8", "fp8-bf16"), d.one("fp8", "fp8-bf16")))
+
+
+def hidden_multiple(c: Config, multiple: int) -> None:
+    """With head_dim as it was: where it follows from hidden_size, there are more heads."""
+    heads = int(c["num_attention_heads"])
+    if c.get("head_dim", ABSENT) in (ABSENT, None) and "kv_lora_rank" not in c:
+        head_dim = int(c["hidden_size"]) // heads
+        kv_heads = int(c["num_key_value_heads"])
+        heads = lcm(multiple // gcd(multiple, head_dim), kv_heads)
+        c |= {"num_attention_heads": heads, "hidden_size": heads * head_dim}
+    else:
+        # deepseek_v2's config refuses what heads do not divide
+        step = lcm(multiple, heads) if "kv_lora_rank" in c else multiple
+        c["hidden_size"] = -(-int(c["hidden_size"]) // step) * step
+
+
+def random_storage(d: Draw, model_type: str, c: Config) -> str:
+    """Returns the scheme and changes the sizes in `c` to go with it. Widths are multiples of the group most
+    of the time: where one is not, the matrix beside it stays plain."""
+    scheme = random_scheme(d, model_type)
+    if scheme.startswith("fp8"):
+        hidden_multiple(c, d.one(2, 72, 128))
+        widths = [d.within(5, 90), d.within(100, 200), 128]
+    else:
+        # 64: the router of some has groups of 64
+        hidden_multiple(c, 32 if scheme == "mxfp4" else 128 if scheme.endswith("g128") else 64)
+        widths = [32, 64, 96, 128]
+    for key in WIDTHS:
+        if c.get(key) not in (None, ABSENT) and (scheme == "mxfp4" or d.chance(0.8)):
+            c[key] = d.one(*widths)
+    if "qk_nope_head_dim" in c and d.chance(0.6):
+        c["qk_nope_head_dim"] = d.one(32, 64)
+    return scheme
