@@ -11,7 +11,7 @@
 #include "engine/moe.h"
 #include "kernels/openblas.h"
 
-enum { MAX_CASES = 512, MAX_NAME = 128 };
+enum { MAX_NAME = 128 };
 
 struct fixture {
     char name[MAX_NAME];
@@ -116,27 +116,37 @@ static void replay(const moe_model *model, struct replay *r, const char *name) {
     moe_session_close(session);
 }
 
+struct fixtures {
+    struct fixture *list;
+    size_t n, capacity;
+};
+
+static void add_fixture(struct fixtures *f, const char *name, const char *isa, moe_gemm gemm) {
+    if (f->n == f->capacity) {
+        f->capacity = f->capacity ? 2 * f->capacity : 256;
+        f->list = realloc(f->list, f->capacity * sizeof *f->list);
+    }
+    struct fixture *out = &f->list[f->n++];
+    *out = (struct fixture){.gemm = gemm};
+    snprintf(out->name, sizeof out->name, "%.100s", name);
+    snprintf(out->isa, sizeof out->isa, "%s", isa);
+}
+
 /* Every fixture on every instruction set, and once more with OpenBLAS where the build has it. */
-static struct fixture *list_fixtures(size_t *n) {
-    struct fixture *list = cr_malloc(MAX_CASES * sizeof *list);
-    *n = 0;
+static struct fixtures list_fixtures(void) {
+    struct fixtures f = {0};
     DIR *dir = opendir(MOE_FIXTURES "/exact");
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         const char *end = strrchr(entry->d_name, '-');
         if (entry->d_name[0] == '.' || !end || !strcmp(end, "-block")) continue;
         bool runs;
         const char *isa;
-        struct fixture f = {0};
-        snprintf(f.name, sizeof f.name, "%.100s", entry->d_name);
-        for (size_t i = 0; (isa = moe_isa_name(i, &runs)); i++) {
-            snprintf(f.isa, sizeof f.isa, "%s", isa);
-            if (runs && *n < MAX_CASES) list[(*n)++] = f;
-        }
-        f.gemm = MOE_GEMM_OPENBLAS;
-        if (moe_openblas_available() && *n < MAX_CASES) list[(*n)++] = f;
+        for (size_t i = 0; (isa = moe_isa_name(i, &runs)); i++)
+            if (runs) add_fixture(&f, entry->d_name, isa, MOE_GEMM_NATIVE);
+        if (moe_openblas_available()) add_fixture(&f, entry->d_name, "", MOE_GEMM_OPENBLAS);
     }
     if (dir) closedir(dir);
-    return list;
+    return f;
 }
 
 static moe_model *open_fixture(const struct fixture *f, moe_tensors **dump) {
@@ -151,9 +161,11 @@ static moe_model *open_fixture(const struct fixture *f, moe_tensors **dump) {
 }
 
 ParameterizedTestParameters(exact, tokens) {
-    size_t n;
-    struct fixture *list = list_fixtures(&n);
-    return cr_make_param_array(struct fixture, list, n);
+    const struct fixtures f = list_fixtures();
+    struct fixture *cases = cr_malloc(f.n * sizeof *cases); /* where Criterion's workers see them */
+    memcpy(cases, f.list, f.n * sizeof *cases);
+    free(f.list);
+    return cr_make_param_array(struct fixture, cases, f.n);
 }
 
 ParameterizedTest(struct fixture *f, exact, tokens) {
