@@ -222,7 +222,8 @@ Test(storage, fp8) {
         struct bed b;
         /* partial blocks at both ends */
         snprintf(tensors, sizeof tensors,
-                 "q.weight F8_E4M3 [129,257]; q.weight_scale_inv %s [2,3]; k.weight BF16 [2,2]",
+                 "q.weight F8_E4M3 [129,257]; q.weight_scale_inv %s [2,3]; k.weight BF16 [2,2]; "
+                 "whole.weight F8_E4M3 [256,128]; whole.weight_scale_inv F32 [2,1]",
                  numbers[i].dtype);
         open_bed(&b, FP8_CONFIG, tensors, 1 + i);
         struct moe_matrix w = get(&b, "q.weight", 129, 257);
@@ -232,6 +233,7 @@ Test(storage, fp8) {
         cr_expect(w.scales.columns == 128 && w.scales.rows == 128 && w.scales.first_row == 0);
         expect_totals(&b, 129 * 257, 129 * 257 + 6 * numbers[i].bytes, "Q");
         cr_expect_eq(get(&b, "k.weight", 2, 2).format, MOE_FORMAT_BF16);
+        cr_expect_eq(get(&b, "whole.weight", 256, 128).scales.row_bytes, 4);
         close_bed(&b);
     }
 }
