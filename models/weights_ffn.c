@@ -68,8 +68,13 @@ static moe_status bind_fused_experts(struct moe_binder *b, struct moe_ffn *exper
     bool interleaved = s->family->fused == MOE_FUSED_INTERLEAVED;
     char name[MOE_MAX_TENSOR_NAME];
     moe_binder_name(name, b, MOE_T_FUSED_GATE_UP, NULL);
+    enum moe_storage_form form = moe_storage_find(&b->storage, name);
+    if (interleaved && form == MOE_STORAGE_FP8) /* a block's rows would be of both */
+        return MOE_FAIL(b->err, MOE_E_UNSUPPORTED,
+                        "%s: FP8 is not supported for tensor %s, whose rows of gate and up alternate",
+                        s->quantization.file, name);
     /* quantised blocks are out-major in every family */
-    bool transposed = interleaved && moe_storage_find(&b->storage, name) == MOE_STORAGE_PLAIN;
+    bool transposed = interleaved && form == MOE_STORAGE_PLAIN;
     MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_GATE_UP, 2 * width, hidden, transposed));
     for (size_t e = 0; e < s->n_experts; e++) {
         const struct moe_matrix *w = &scratch[e];

@@ -100,3 +100,34 @@ ParameterizedTest(struct structure *c, structure, tensors) {
     free(r->zeros);
     free(r);
 }
+
+static bool has_fp8(void *context, enum moe_dtype *dtype, const char *name) {
+    bool found = has(context, dtype, name);
+    if (dtype && strstr(name, ".experts.gate_up_proj")) *dtype = MOE_DTYPE_F8_E4M3;
+    return found;
+}
+
+/* A block of 128 rows would have one scale for rows of both. */
+Test(structure, alternating_rows_are_not_fp8) {
+    moe_error err;
+    struct moe_json doc;
+    struct moe_spec spec;
+    struct moe_weights weights;
+    struct recorder *r = calloc(1, sizeof *r);
+    char *expected = read_file(MOE_FIXTURES "/structure/gpt_oss-fused.txt");
+    r->expected = expected;
+    r->zeros = calloc(1 << 16, sizeof *r->zeros);
+    cr_assert_eq(moe_json_open(&doc, MOE_FIXTURES "/structure/gpt_oss.json", 1 << 20, &err), MOE_OK);
+    cr_assert_eq(moe_spec_resolve(&spec, moe_json_root(&doc), &err), MOE_OK, "%s", err.message);
+    spec.quantization.kind = MOE_QUANTIZATION_FP8;
+    const struct moe_source source = {r, has_fp8, get};
+    cr_expect_eq(moe_weights_bind(&weights, &spec, &source, NULL, &err), MOE_E_UNSUPPORTED);
+    cr_expect(strstr(err.message, "gpt_oss.json: FP8 is not supported for tensor "
+                                  "model.layers.0.mlp.experts.gate_up_proj, whose rows"),
+              "%s", err.message);
+    moe_spec_free(&spec);
+    moe_json_close(&doc);
+    free(expected);
+    free(r->zeros);
+    free(r);
+}
