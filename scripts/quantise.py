@@ -42,9 +42,10 @@ def read_plain(src: Path) -> tuple[Tensors, dict[str, str]]:
 
 def quantise_checkpoint(src: Path, dst: Path, scheme: Scheme, seed: int) -> None:
     config: Config = json.loads((src / "config.json").read_text())
-    family = FAMILIES.get(config["model_type"])
+    model_type = config["model_type"]
+    family = next((f for f in FAMILIES.values() if model_type in (f.model_type, *f.aliases)), None)
     if family is None:
-        raise QuantiseError(f"{src / 'config.json'}: model_type {config['model_type']} is unknown")
+        raise QuantiseError(f"{src / 'config.json'}: model_type {model_type} is unknown")
     tensors, dtypes = read_plain(src)
     if scheme.kind == "mlx":
         # One dtype throughout, as mlx-lm converts to, save for what it leaves in F32.
