@@ -10,11 +10,12 @@
 
 enum { N_REQUESTS = 9, CONTEXT = 160 };
 
-/* one of each family; windows, so that the rings are tested too; sizes that are no multiple of a vector */
+/* one of each way through the pass; windows, so that the rings are tested too; sizes that are no multiple of
+ * a vector; quantised weights */
 static const char *const fixtures[] = {
-    "qwen3_moe-default", "qwen3_moe-window", "qwen3_moe-odd", "olmoe-clip",          "qwen2_moe-window",
-    "qwen2_moe-dense",   "mixtral-window",   "mixtral-mixed", "deepseek_v2-default", "deepseek_v3-odd",
-    "phimoe-default",    "glm4_moe-qk-norm", "dots1-window",  "ernie4_5_moe-odd",    "gpt_oss-alternate"};
+    "qwen3_moe-window",  "qwen3_moe-odd",   "olmoe-clip",         "qwen2_moe-window", "qwen2_moe-dense",
+    "mixtral-mixed",     "deepseek_v3-odd", "deepseek_v3-fp8",    "phimoe-default",   "dots1-window",
+    "gpt_oss-alternate", "gpt_oss-mxfp4",   "qwen3_moe-mlx-mixed"};
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 
 /* The requests served alone, each in a session of its own. */

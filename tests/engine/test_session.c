@@ -42,8 +42,8 @@ void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t o
     return __real_mmap(at, n, protection, flags, fd, offset);
 }
 
-Test(session, evaluating_allocates_nothing) {
-    moe_model *model = requests_open_model("qwen2_moe-default", NULL);
+static void expect_no_allocation(const char *fixture) {
+    moe_model *model = requests_open_model(fixture, NULL);
     const moe_session_options options = {.n_sequences = 2, .context = 100, .n_threads = 2};
     n_calls = 0;
     watching = true;
@@ -55,9 +55,43 @@ Test(session, evaluating_allocates_nothing) {
         cr_assert_eq(moe_session_eval(session, rows, 2, NULL), MOE_OK);
     }
     watching = false;
-    cr_expect_eq(n_calls, 0, "%zu calls", n_calls);
+    cr_expect_eq(n_calls, 0, "%s: %zu calls", fixture, n_calls);
     moe_session_close(session);
     moe_model_close(model);
+}
+
+Test(session, evaluating_allocates_nothing) {
+    expect_no_allocation("qwen2_moe-default");
+    expect_no_allocation("deepseek_v3-default");
+    expect_no_allocation("phimoe-longrope-grow"); /* which computes both sequences anew on the way */
+}
+
+static size_t bytes_of(const moe_model *model, size_t context) {
+    size_t bytes;
+    const moe_session_options options = {.context = context, .max_rows = 1, .n_threads = 1};
+    cr_assert_eq(moe_session_measure(&bytes, model, &options, NULL), MOE_OK);
+    return bytes;
+}
+
+/* What a position costs: keys and values of the kv heads, or a latent vector and the rotated key; nothing
+ * past the window of a layer that has one. */
+Test(session, the_cache_is_as_small_as_the_attention_allows) {
+    static const struct {
+        const char *fixture;
+        size_t floats; /* per position, all layers */
+    } cases[] = {
+        {"qwen3_moe-default", 2 * 2 * 2 * 16}, /* 2 layers, 2 kv heads of 16 */
+        {"deepseek_v3-default", 2 * (20 + 8)}, /* 2 layers, latent 20, rotated 8; 4 heads */
+        {"gpt_oss-alternate", 1 * 2 * 2 * 16}, /* 3 layers, of which the middle one has no window */
+        {"mixtral-window", 0},                 /* windows alone */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        moe_model *model = requests_open_model(cases[i].fixture, NULL);
+        size_t more = bytes_of(model, 64 * 100) - bytes_of(model, 64 * 50);
+        cr_expect_eq(more, 64 * 50 * cases[i].floats * sizeof(float), "%s: %zu floats", cases[i].fixture,
+                     more / (64 * 50) / sizeof(float));
+        moe_model_close(model);
+    }
 }
 
 Test(session, refuses_rows_that_do_not_fit_and_stays_as_it_was) {
