@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """The engine against transformers on checkpoints that nobody has seen.
 
-    live_oracle.py [--moe-compare PATH] [--moe-run PATH] [--seed S] [--families a,b] [--count N] [--keep DIR]
+    live_oracle.py [--moe-compare PATH] [--moe-run PATH] [--seed S] [--families a,b]
+                   [--count N | --budget SECONDS] [--keep DIR]
 
-Draws N random variants per family (sizes, features, layout, dtypes, config style, shards, prompt; a third of
-them quantised) from the seed, fresh unless given, writes each checkpoint to a temporary directory, runs
-transformers on it, and asks moe-compare whether the engine agrees. With --moe-run, the program itself must
-also generate the same ids and write logits within 1e-3 of their deviation. A run that comes within 1e-4 of a
-tie is drawn again, so that a near-tie can't fail. The seed and every variant are printed; the exit status is
-1 if anything differs. --keep copies the checkpoint and dump of every failure to DIR. Without both paths: both
-programs of build/release.
+Draws random variants (sizes, features, layout, dtypes, config style, shards, prompt; a third quantised) from
+the seed, fresh unless given: round after round one of every family, N rounds, or as many as begin within the
+budget. What a round draws for a family depends on the seed alone. Writes each checkpoint to a temporary
+directory, runs transformers on it, and asks moe-compare whether the engine agrees. With --moe-run, the
+program itself must also generate the same ids and write logits within 1e-3 of their deviation. A run that
+comes within 1e-4 of a tie is drawn again, so that a near-tie can't fail. The seed and every variant are
+printed; the exit status is 1 if anything differs. --keep copies the checkpoint and dump of every failure to
+DIR. Without both paths: both programs of build/release.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,14 +38,17 @@ RELEASE = Path(__file__).resolve().parent.parent / "build" / "release"
 MARGIN = 1e-4
 LOGITS_TOLERANCE = 1e-3  # in units of the logits' standard deviation
 DRAWS = 50
+BUDGET = 90.0  # seconds of rounds: all of scripts/check.sh has to fit into a commit's patience
 TIMEOUT = 60  # seconds a program may take for a toy model
 
 
 def random_variant(family: str, seed: list[int]) -> Variant:
     d = Draw(seed)
-    config = FAMILIES[family].random(d)
+    of = FAMILIES[family]
+    config = of.random(d)
     dtypes = d.one(("BF16",), ("BF16",), ("F16",), ("F32",), ("F32", "BF16", "F16"))
     storage = random_storage(d, family, config) if d.chance(1 / 3) else None
+    corrected = "e_score_correction_bias" in of.draws
     return Variant(
         family=family,
         name="live",
@@ -55,6 +60,8 @@ def random_variant(family: str, seed: list[int]) -> Variant:
         style=d.one(*STYLES),
         shards=d.one(1, 1, 2, 5),
         unaligned=d.chance(0.3),
+        mtp=of.mtp is not None and storage is None and d.chance(0.2),
+        draws={"e_score_correction_bias": (-1.0, 0.3)} if corrected and d.chance(0.3) else {},
         seed=d.within(0, 2**31),
         n_prompt=d.one(1, d.within(2, 30), d.within(60, 140)),
         n_generate=d.within(1, 16),
@@ -119,13 +126,46 @@ def check_run(program: Path, directory: Path, d: Dump) -> tuple[str | None, floa
     return None, worst
 
 
+@dataclass
+class Tally:
+    n_ok: int = 0
+    n_failed: int = 0
+    worst: float = 0.0  # difference of a logit, in deviations
+
+
+def check_one(args: argparse.Namespace, family: str, seed: list[int], tally: Tally) -> None:
+    with tempfile.TemporaryDirectory(prefix="moe-oracle-") as temp:
+        directory, reference = Path(temp) / "checkpoint", Path(temp) / "reference.safetensors"
+        variant, d = draw_reference(random_variant(family, [*seed, *family.encode()]), directory)
+        write_dump(d, reference)
+        wrong = None
+        if args.moe_compare is not None:
+            wrong = check_compare(args.moe_compare, directory, reference)
+        if wrong is None and args.moe_run is not None:
+            wrong, difference = check_run(args.moe_run, directory, d)
+            tally.worst = max(tally.worst, difference)
+        print(f"{'ok' if wrong is None else 'DIFFERS'}: {variant.describe()}", flush=True)
+        if wrong is None:
+            tally.n_ok += 1
+            return
+        tally.n_failed += 1
+        print("    " + wrong.replace("\n", "\n    "), flush=True)
+        if args.keep is not None:
+            kept = args.keep / f"{'-'.join(map(str, seed))}-{family}"
+            shutil.copytree(directory, kept, dirs_exist_ok=True)
+            shutil.copy(reference, kept / "reference.safetensors")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--moe-compare", type=Path, metavar="PATH")
     parser.add_argument("--moe-run", type=Path, metavar="PATH")
     parser.add_argument("--seed", type=int, help="default: a fresh one")
     parser.add_argument("--families", default=",".join(FAMILIES))
-    parser.add_argument("--count", type=int, default=20, help="variants per family (default 20)")
+    parser.add_argument("--count", type=int, metavar="N", help="rounds: variants per family")
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET, metavar="SECONDS", help=f"without --count (default {BUDGET})"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR")
     args = parser.parse_args()
     if args.moe_compare is None and args.moe_run is None:
@@ -141,31 +181,16 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
 
     start = time.monotonic()
-    n_failed, worst = 0, 0.0
-    with tempfile.TemporaryDirectory(prefix="moe-oracle-") as temp:
-        for n, family in enumerate(families * args.count):
-            directory, reference = Path(temp) / "checkpoint", Path(temp) / "reference.safetensors"
-            variant, d = draw_reference(random_variant(family, [seed, n]), directory)
-            write_dump(d, reference)
-            wrong = None
-            if args.moe_compare is not None:
-                wrong = check_compare(args.moe_compare, directory, reference)
-            if wrong is None and args.moe_run is not None:
-                wrong, difference = check_run(args.moe_run, directory, d)
-                worst = max(worst, difference)
-            print(f"{'ok' if wrong is None else 'DIFFERS'}: {variant.describe()}", flush=True)
-            if wrong is not None:
-                n_failed += 1
-                print("    " + wrong.replace("\n", "\n    "), flush=True)
-                if args.keep is not None:
-                    kept = args.keep / f"{seed}-{n}-{family}"
-                    shutil.copytree(directory, kept, dirs_exist_ok=True)
-                    shutil.copy(reference, kept / "reference.safetensors")
-    total, seconds = len(families) * args.count, time.monotonic() - start
-    print(f"{total - n_failed} of {total} agree with transformers, {seconds:.0f} s, seed {seed}")
+    tally, n = Tally(), 0
+    while n < args.count if args.count is not None else n == 0 or time.monotonic() - start < args.budget:
+        for family in families:
+            check_one(args, family, [seed, n], tally)
+        n += 1
+    total, seconds = tally.n_ok + tally.n_failed, time.monotonic() - start
+    print(f"{tally.n_ok} of {total} agree with transformers, {n} rounds, {seconds:.0f} s, seed {seed}")
     if args.moe_run is not None:
-        print(f"largest difference of a logit: {worst:.2g} of their deviation")
-    return 1 if n_failed else 0
+        print(f"largest difference of a logit: {tally.worst:.2g} of their deviation")
+    return 1 if tally.n_failed else 0
 
 
 if __name__ == "__main__":
