@@ -42,9 +42,16 @@ static double std_of(const float *x, size_t n) {
     return sqrt(squares / (double)n - sum / (double)n * sum / (double)n);
 }
 
-static bool contains(const int64_t *set, size_t n, uint32_t id) {
-    for (size_t i = 0; i < n; i++)
-        if (set[i] == (int64_t)id) return true;
+/* Element i of an I64 tensor, which may lie at any address. */
+static int64_t integer(const moe_tensor_view *t, size_t i) {
+    int64_t x;
+    memcpy(&x, (const char *)t->data + i * sizeof x, sizeof x);
+    return x;
+}
+
+static bool contains(const moe_tensor_view *t, size_t first, size_t n, uint32_t id) {
+    for (size_t i = first; i < first + n; i++)
+        if (integer(t, i) == (int64_t)id) return true;
     return false;
 }
 
@@ -61,8 +68,7 @@ static void compare_tap(void *context, const moe_tap *tap) {
         size_t at = r->first_row * tap->n + i, row = at / tap->n;
         if (row >= t.shape[0]) return;
         if (tap->ids) {
-            const int64_t *ids = (const int64_t *)t.data + row * tap->n;
-            r->wrong_experts += !contains(ids, tap->n, tap->ids[i]);
+            r->wrong_experts += !contains(&t, row * tap->n, tap->n, tap->ids[i]);
         } else {
             double difference = fabs((double)tap->values[i] - (double)floats(&t)[at]);
             if (!(difference <= r->worst[tap->kind])) r->worst[tap->kind] = difference;
@@ -83,7 +89,6 @@ static void replay(const moe_model *model, struct replay *r, const char *name) {
     cr_assert(moe_tensors_find(&prompt, r->dump, "prompt_ids"));
     cr_assert(moe_tensors_find(&generated, r->dump, "generated_ids"));
     cr_assert(moe_tensors_find(&logits, r->dump, "logits"));
-    const int64_t *prompt_ids = prompt.data, *generated_ids = generated.data;
     size_t n_prompt = prompt.shape[prompt.rank - 1], n_generated = generated.shape[generated.rank - 1];
     size_t n_rows = n_prompt + n_generated - 1, vocab = logits.shape[1];
     cr_assert_eq(logits.shape[0], n_rows);
@@ -96,9 +101,10 @@ static void replay(const moe_model *model, struct replay *r, const char *name) {
     for (size_t at = 0; at < n_rows;) {
         size_t n = at ? 1 : n_prompt;
         for (size_t i = 0; i < n; i++)
-            rows[i] = (moe_row){.position = (uint32_t)(at + i),
-                                .token = (uint32_t)(at ? generated_ids[at - n_prompt] : prompt_ids[i]),
-                                .logits = true};
+            rows[i] =
+                (moe_row){.position = (uint32_t)(at + i),
+                          .token = (uint32_t)(at ? integer(&generated, at - n_prompt) : integer(&prompt, i)),
+                          .logits = true};
         r->first_row = at;
         cr_assert_eq(moe_session_eval(session, rows, n, &err), MOE_OK, "%s", err.message);
         for (size_t i = 0; i < n; i++) {
@@ -107,7 +113,8 @@ static void replay(const moe_model *model, struct replay *r, const char *name) {
         }
         at += n;
         uint32_t token = argmax(moe_session_logits(session, n - 1), vocab);
-        cr_assert_eq((int64_t)token, generated_ids[at - n_prompt], "%s: token %zu", name, at - n_prompt);
+        cr_assert_eq((int64_t)token, integer(&generated, at - n_prompt), "%s: token %zu", name,
+                     at - n_prompt);
     }
     cr_expect_leq(worst, 1e-3 * std, "%s: logits differ by %g of a std of %g", name, worst, std);
     cr_log_info("%s: logits differ by %.1e std, hidden by %.1e\n", name, worst / std,
