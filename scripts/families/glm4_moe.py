@@ -3,7 +3,7 @@ from __future__ import annotations
 from functools import partial
 
 from families.family import ABSENT, BLOCK, LONG, NO_ROPE, ONE_MOE, Config, Draw, Family, case
-from families.random_config import random_deepseek_router, random_rope, random_sizes
+from families.random_config import KINDS, random_deepseek_router, random_rope, random_sizes
 from families.ranking import sigmoid_grouped
 from families.shapes import Shapes, decoder, deepseek_moe, grouped_attention, next_token_layer
 from families.spoil import correction_in_weights, masked_groups_at_zero
@@ -54,7 +54,9 @@ def random(d: Draw) -> Config:
     c["partial_rotary_factor"] = d.one(ABSENT, 0.5, 1.0, 0.25 if c["head_dim"] >= 16 else 0.75)
     c["first_k_dense_replace"] = d.within(0, c["num_hidden_layers"])
     random_deepseek_router(d, c)
-    random_rope(d, c)
+    rotary = int(c["head_dim"] * c["partial_rotary_factor"])
+    # transformers' dynamic rope divides by the rotary width less two
+    random_rope(d, c, KINDS if rotary > 2 else ("linear", "llama3", "yarn"))
     return c
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import gcd, lcm
+from math import lcm
 
 from families.family import ABSENT, Config, Draw
 
@@ -30,18 +30,24 @@ def random_scheme(d: Draw, model_type: str) -> str:
     return str(d.one(*schemes, d.one("fp8", "fp8-bf16"), d.one("fp8", "fp8-bf16")))
 
 
-def hidden_multiple(c: Config, multiple: int) -> None:
-    """With head_dim as it was: where it follows from hidden_size, there are more heads."""
-    heads = int(c["num_attention_heads"])
-    if c.get("head_dim", ABSENT) in (ABSENT, None) and "kv_lora_rank" not in c:
-        head_dim = int(c["hidden_size"]) // heads
-        kv_heads = int(c["num_key_value_heads"])
-        heads = lcm(multiple // gcd(multiple, head_dim), kv_heads)
-        c |= {"num_attention_heads": heads, "hidden_size": heads * head_dim}
-    else:
-        # deepseek_v2's config refuses what heads do not divide
-        step = lcm(multiple, heads) if "kv_lora_rank" in c else multiple
+def hidden_multiple(d: Draw, c: Config, multiple: int) -> None:
+    """hidden_size upwards to a multiple. Where head_dim follows from it, heads are chosen that divide it."""
+    if c.get("head_dim", ABSENT) not in (ABSENT, None):
+        c["hidden_size"] = -(-int(c["hidden_size"]) // multiple) * multiple
+    elif "kv_lora_rank" in c:  # deepseek_v2's config refuses what heads do not divide
+        heads = d.one(1, 2, 4, 8)
+        c |= {"num_attention_heads": heads, "num_key_value_heads": heads}
+        step = lcm(multiple, heads)
         c["hidden_size"] = -(-int(c["hidden_size"]) // step) * step
+    else:
+        heads = d.one(2, 4)
+        c["hidden_size"] = lcm(multiple, 4 * heads) * d.one(1, 1, 2)
+        c |= {"num_attention_heads": heads, "num_key_value_heads": d.one(1, 2, heads)}
+        scaling = c.get("rope_scaling")
+        for key in ("long_factor", "short_factor"):  # one for each pair of a head
+            if isinstance(scaling, dict) and key in scaling:
+                n = c["hidden_size"] // heads // 2
+                scaling[key] = (scaling[key] * n)[:n]
 
 
 def random_storage(d: Draw, model_type: str, c: Config) -> str:
@@ -49,11 +55,11 @@ def random_storage(d: Draw, model_type: str, c: Config) -> str:
     of the time: where one is not, the matrix beside it stays plain."""
     scheme = random_scheme(d, model_type)
     if scheme.startswith("fp8"):
-        hidden_multiple(c, d.one(2, 72, 128))
+        hidden_multiple(d, c, d.one(2, 72, 128))
         widths = [d.within(5, 90), d.within(100, 200), 128]
     else:
         # 64: the router of some has groups of 64
-        hidden_multiple(c, 32 if scheme == "mxfp4" else 128 if scheme.endswith("g128") else 64)
+        hidden_multiple(d, c, 32 if scheme == "mxfp4" else 128 if scheme.endswith("g128") else 64)
         widths = [32, 64, 96, 128]
     for key in WIDTHS:
         if c.get(key) not in (None, ABSENT) and (scheme == "mxfp4" or d.chance(0.8)):
