@@ -236,6 +236,7 @@ Test(quantization, faults_name_their_key) {
 static moe_status read_once(void *context, moe_error *e) {
     struct moe_quantization q;
     moe_status status = moe_quantization_read(&q, moe_json_root(context), e);
+    cr_expect_eq(status == MOE_OK, q.file != NULL);
     moe_quantization_free(&q);
     return status;
 }
