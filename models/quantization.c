@@ -63,9 +63,6 @@ static moe_status read_module(struct moe_module_quantization *out, struct moe_js
         *out = *top;
         return moe_json_bool(&out->quantised, v, err);
     }
-    if (!moe_json_is_object(v))
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected the settings of a module, or true or false",
-                        v.doc->file, v.path);
     while (moe_json_next(&it, v, &key, &member))
         if (!is_setting(key))
             return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: this setting is not supported", v.doc->file,
@@ -73,7 +70,8 @@ static moe_status read_module(struct moe_module_quantization *out, struct moe_js
     return read_settings(out, v, false, err);
 }
 
-/* Every other key of the object is the name of a module. */
+/* Every other key that holds an object or a boolean is the name of a module; what else there is says nothing
+ * of any, and is left alone, as mlx-lm does. */
 static moe_status read_modules(struct moe_quantization *q, struct moe_json_value v, struct moe_name *names,
                                moe_error *err) {
     struct moe_json_iterator it = {0};
@@ -82,7 +80,7 @@ static moe_status read_modules(struct moe_quantization *q, struct moe_json_value
     char *end = q->strings;
     size_t n = 0;
     while (moe_json_next(&it, v, &key, &member)) {
-        if (is_setting(key)) continue;
+        if (is_setting(key) || !(moe_json_is_object(member) || moe_json_is_bool(member))) continue;
         MOE_TRY(read_module(&q->modules[n], member, &q->top, err));
         names[n] = (struct moe_name){end, &q->modules[n]};
         end = stpcpy(end, key) + 1;
@@ -170,7 +168,8 @@ static moe_status read(struct moe_quantization *q, struct moe_json_value config,
     if (!v.node) return MOE_OK;
     if (!moe_json_is_object(v))
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", v.doc->file, v.path);
-    mlx |= !moe_json_has(v, "quant_method") && (moe_json_has(v, "group_size") || moe_json_has(v, "bits"));
+    mlx |= moe_json_has(v, "group_size") || moe_json_has(v, "bits");
+    mlx &= !moe_json_has(v, "quant_method");
     return mlx ? read_mlx(q, v, err) : read_method(q, v, err);
 }
 
