@@ -40,7 +40,8 @@ enum moe_window {
 
 /* What the router's logits become (engine/router.c). SOFTMAX and SIGMOID: of all experts, before the choice.
  * CHOSEN_SOFTMAX: softmax of the chosen alone. SPARSEMIXER (Liu et al. 2024): two experts, each with the
- * softmax of what is close to it; router_jitter_noise says how close. */
+ * softmax of what is close to it; router_jitter_noise says how close, and two is top_k whatever its key says.
+ */
 enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_CHOSEN_SOFTMAX, MOE_SCORE_SPARSEMIXER };
 
 /* Choosing first topk_group of the n_group groups of experts (engine/router.c). BY_METHOD: by the largest

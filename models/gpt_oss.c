@@ -1,5 +1,5 @@
-/* gpt-oss (transformers: GptOssForCausalLM): attention sinks, every other layer with a window, clamped SwiGLU,
- * biases everywhere; YaRN where config.json says nothing of RoPE. */
+/* gpt-oss (transformers: GptOssForCausalLM): attention sinks, every other layer with a window, clamped
+ * SwiGLU, biases everywhere; YaRN where config.json says nothing of RoPE. */
 #include "models/family.h"
 
 const struct moe_family moe_family_gpt_oss = {

@@ -39,6 +39,7 @@ static moe_status read_router(struct moe_spec *s, struct moe_json_value config, 
     const struct moe_router_family *f = &s->family->router;
     MOE_TRY(moe_spec_size(&s->n_experts, config, s->family->n_experts, MOE_MAX_SIZE, err));
     MOE_TRY(moe_spec_size(&s->top_k, config, s->family->top_k, MOE_MAX_SIZE, err));
+    if (f->score == MOE_SCORE_SPARSEMIXER) s->top_k = 2; /* whatever config.json says */
     if (s->top_k > s->n_experts)
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: %zu is more than the %zu experts", config.doc->file,
                         s->family->top_k.key, s->top_k, s->n_experts);
@@ -51,9 +52,6 @@ static moe_status read_router(struct moe_spec *s, struct moe_json_value config, 
     MOE_TRY(moe_spec_real(&s->router.scale, config, scale, err));
     if (f->score == MOE_SCORE_SPARSEMIXER) {
         float noise;
-        if (s->top_k != 2)
-            return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: %zu is not supported, sparsemixer chooses 2",
-                            config.doc->file, s->family->top_k.key, s->top_k);
         MOE_TRY(moe_spec_real_or_0(&noise, config, (struct moe_real_key){"router_jitter_noise", 0.01}, err));
         s->router.closeness = 2 * noise;
     }
