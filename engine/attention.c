@@ -134,7 +134,7 @@ static void load_tile(const struct moe_session *s, const struct moe_attention_ti
     memset(tile->out, 0, t->n_rows * t->n_heads * a->value_dim * sizeof *tile->out);
 }
 
-/* Where the output of a head goes: grouped, beside those of the row's other heads. */
+/* Where the output of a head goes: grouped, beside those of the row's other heads; latent, to be expanded. */
 static float *output_of(const struct moe_session *s, size_t row, size_t head) {
     const struct moe_spec *spec = &s->model->spec;
     if (spec->latent.kv_rank)

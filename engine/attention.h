@@ -19,8 +19,8 @@ struct moe_attention_tile {
 /* What latent attention needs besides. */
 struct moe_latent {
     struct moe_activations q_a;   /* [max_rows, q_rank] */
-    float *q;                     /* [max_rows, n_heads * (nope_dim + rope_dim)] */
-    struct moe_activations nope;  /* [max_rows * n_heads, nope_dim] */
+    float *q;                     /* [max_rows, n_heads * (nope_dim + rope_dim)], as projected */
+    struct moe_activations nope;  /* [max_rows * n_heads, nope_dim]: the unrotated part of q */
     float *kv;                    /* [max_rows, kv_rank + rope_dim] */
     struct moe_activations mixed; /* [max_rows * n_heads, kv_rank]: attended latent vectors */
     struct moe_problem *problems; /* [n_heads], made by worker 0 for the phase that follows */
@@ -30,7 +30,7 @@ struct moe_attention {
     /* of the softmax over blocks: query heads, and of the keys and values they meet */
     size_t key_dim, value_dim, ld_q;
     size_t tile_heads, tile_rows; /* queries attended together: heads of a kv head, rows of a run */
-    float *q;                     /* [max_rows, n_heads, key_dim] */
+    float *q;                     /* [max_rows, n_heads, key_dim]; latent: in the space of what is cached */
     float *k, *v;                 /* [max_rows, n_kv_heads, head_dim]; grouped attention only */
     float *cosine, *sine;         /* [max_rows, rope pairs] */
     float *inv_freq;              /* [n_workers, rope pairs] */
@@ -49,8 +49,8 @@ void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s,
  * the cache. All workers call it, a barrier before and after. */
 void moe_attention_run(struct moe_worker *worker, struct moe_session *s, size_t layer);
 
-/* The two kinds. _project: from `normed` to q, and into the cache; _expand: from what each head attended to
- * to `out`, packed. All workers call them, a barrier before and after. */
+/* The two kinds. _project: `normed` to q, and what the rows leave in the cache. _expand: what the softmax
+ * over blocks gave each head to `out`, packed. All workers call them, a barrier before and after. */
 void moe_grouped_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
                       size_t max_rows);
 void moe_grouped_project(struct moe_worker *worker, struct moe_session *s, size_t layer);

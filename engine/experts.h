@@ -10,7 +10,7 @@
 /* Values between the products of a gated FFN, for n rows of one width. */
 struct moe_ffn_rows {
     float *gate, *up;              /* [n, width] */
-    struct moe_activations hidden; /* [n, width]: silu(gate) * up */
+    struct moe_activations hidden; /* [n, width]: the activation of both */
 };
 
 struct moe_experts {

@@ -44,7 +44,7 @@ typedef struct moe_error {
 
 typedef struct moe_model moe_model;
 
-/* How the grouped expert GEMM is computed. NATIVE keeps the bits of the scalar kernels whatever the batch,
+/* How matrix products are computed. NATIVE keeps the bits of the scalar kernels whatever the batch,
  * the threads and the chunks; OPENBLAS does not, and is there to compare with. */
 typedef enum moe_gemm { MOE_GEMM_NATIVE, MOE_GEMM_OPENBLAS } moe_gemm;
 
@@ -59,19 +59,23 @@ typedef struct moe_model_options {
 } moe_model_options;
 
 typedef struct moe_model_info {
-    const char *family;  /* model_type of config.json */
+    const char *family;  /* model_type; where config.json has another name for a family, the family's own */
     const char *isa;     /* the fastest instruction set in use */
     const char *gemm;    /* "native", "openblas (sgemm_batch)" or "openblas (loop)" */
-    const char *storage; /* storage format of the expert weights: "BF16", ... */
+    const char *storage; /* format of the first expert's first matrix; others may differ: "BF16", "FP8",
+                            "MXFP4", "affine 4-bit", ... */
     size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
-    size_t max_positions; /* max_position_embeddings: what the model was made for; no limit of the engine */
-    uint64_t n_parameters, weight_bytes;
+    size_t max_positions;  /* max_position_embeddings: what the model was made for; no limit of the engine */
+    uint64_t n_parameters; /* weights; not the scales of quantised ones */
+    uint64_t weight_bytes; /* as the checkpoint stores them, scales included */
     size_t n_eos;
     const int64_t *eos; /* [n_eos] of generation_config.json, else config.json */
     int64_t bos;        /* -1: none */
 } moe_model_info;
 
 /* Maps the checkpoint in directory `path` and checks config.json, every tensor's name, shape and dtype.
+ * MOE_E_UNSUPPORTED for a model_type, a value or a storage format that the engine does not reproduce.
+ * MOE_E_MEMORY if this machine does not have what the few matrices take that must be copied (docs/memory.md).
  * opt may be NULL (all defaults). The caller closes it, after its sessions. */
 MOE_API moe_status moe_model_open(moe_model **out, const char *path, const moe_model_options *opt,
                                   moe_error *err);
@@ -85,8 +89,8 @@ typedef struct moe_session moe_session;
 /* What a tap shows: computed values on their way, for comparison with a reference. */
 typedef enum moe_tap_kind {
     MOE_TAP_HIDDEN,  /* `values` [n_rows, n]: the residual stream after layer `layer`; n = hidden_size */
-    MOE_TAP_EXPERTS, /* `ids` [n_rows, n]: routed experts, best score first; n = top_k */
-    MOE_TAP_ROUTER,  /* `values` [n_rows, n]: router logits; n = n_experts */
+    MOE_TAP_EXPERTS, /* `ids` [n_rows, n]: routed experts in the order of choice; n = top_k */
+    MOE_TAP_ROUTER,  /* `values` [n_rows, n]: router logits, its bias included; n = n_experts */
     MOE_TAP_FFN_IN, /* `values` [n_rows, n]: what the FFN (dense or MoE) of the layer reads, after its norm */
     MOE_TAP_FFN_OUT /* `values` [n_rows, n]: what it adds to the residual stream */
 } moe_tap_kind;
@@ -117,12 +121,13 @@ typedef struct moe_row {
     bool logits;       /* keep this row's logits */
 } moe_row;
 
-/* What one session has done since it was opened or last reset. Bytes are those the kernels really read. */
+/* What one session has done since it was opened or last reset, rows that it computed anew included
+ * (moe_session_expect). Bytes are those the kernels really read. */
 typedef struct moe_counters {
     uint64_t n_rows, n_passes;
     uint64_t weight_bytes; /* each matrix once per pass, each expert once per pass that it is routed in */
-    uint64_t cache_bytes;  /* keys and values */
-    uint64_t flops;        /* 2 per multiply-add of weights, keys and values */
+    uint64_t cache_bytes;  /* keys and values, or latent vectors */
+    uint64_t flops;        /* 2 per multiply-add of weights and of what is cached */
 } moe_counters;
 
 /* Bytes a session with these options would take, without taking them. */
@@ -140,10 +145,13 @@ MOE_API void moe_session_close(moe_session *session); /* NULL is fine */
  * GEMM). MOE_E_ARGUMENT leaves the session as it was. */
 MOE_API moe_status moe_session_eval(moe_session *session, const moe_row *rows, size_t n_rows, moe_error *err);
 
-/* Says that a prompt of `length` positions is about to be fed to a sequence in several calls. It matters to
- * RoPE of type dynamic alone, past max_position_embeddings: keys are rotated for the length that the sequence
- * has at the end of the call (as in a forward of transformers), or for the expected one until it is reached.
- */
+/* Says that a prompt of `length` positions is about to be fed to a sequence in several calls. It matters
+ * where RoPE depends on the length of a sequence: type dynamic past max_position_embeddings, type longrope
+ * past original_max_position_embeddings, and all scaled types of phimoe past the latter. The length is that
+ * which the sequence has at the end of the call (as in a forward of transformers), or the expected one until
+ * it is reached. In general what is cached keeps the rotation that it was computed with. In phimoe the call
+ * in which a sequence becomes long, or short again, first computes anew all that the sequence holds: what is
+ * announced spares that, and gives earlier rows the logits that a forward of the whole prompt gives them. */
 MOE_API void moe_session_expect(moe_session *session, size_t sequence, size_t length);
 
 /* Logits [vocab_size] of the i-th of the rows of the last eval that asked for them; borrowed until the next

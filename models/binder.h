@@ -20,7 +20,7 @@ struct moe_binder {
 /* Fills a pattern's {L} and {E}; with `suffix`, a trailing ".weight" is replaced by it. */
 void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, enum moe_tensor_role role,
                      const char *suffix);
-/* Whether the source has the tensor of a role, in any storage. */
+/* Whether the source has the tensor of a role, in whatever form it is stored. */
 bool moe_binder_has(const struct moe_binder *b, enum moe_tensor_role role);
 
 /* `n` bytes that live as long as the weights. MOE_E_MEMORY if this machine does not have them. */

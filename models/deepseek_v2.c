@@ -1,5 +1,5 @@
 /* DeepSeek-V2 and V2-Lite (transformers: DeepseekV2ForCausalLM): latent attention, softmax routing that may
- * be limited to some groups of experts. norm_topk_prob is ignored, as there. */
+ * be limited to some groups of experts. norm_topk_prob is ignored, as transformers does. */
 #include "models/family.h"
 
 const struct moe_family moe_family_deepseek_v2 = {

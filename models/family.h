@@ -16,19 +16,19 @@ enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
 enum moe_attention_kind { MOE_ATTENTION_GROUPED, MOE_ATTENTION_LATENT };
 
 /* RMSNorm of queries and keys after their projection, before RoPE (engine/grouped.c). PER_HEAD: gain
- * [head_dim], each head alone. BY_KEY: so if use_qk_norm. FLAT: gain [n_heads * head_dim], over all heads at
- * once. */
+ * [head_dim], each head alone. BY_KEY: PER_HEAD if use_qk_norm is true, else NONE (models/spec_attention.c).
+ * FLAT: gain [n_heads * head_dim], over all heads at once. */
 enum moe_qk_norm { MOE_QK_NORM_NONE, MOE_QK_NORM_PER_HEAD, MOE_QK_NORM_BY_KEY, MOE_QK_NORM_FLAT };
 
-/* Which dimensions RoPE rotates together (models/spec_attention.c): of a rotated width 2n dimension i and
- * i + n, or 2i and 2i + 1. BY_KEY: the second unless rope_interleave is false. */
+/* Which dimensions RoPE rotates together, of a rotated width 2n (models/spec_attention.c). HALF: i and i + n.
+ * INTERLEAVED: 2i and 2i + 1. BY_KEY: INTERLEAVED unless rope_interleave is false. */
 enum moe_rope_pairs { MOE_ROPE_HALF, MOE_ROPE_INTERLEAVED, MOE_ROPE_BY_KEY };
 
-/* Which layers see only the last `sliding_window` positions, themselves included (models/spec_layers.c).
- * NON_NULL: all, if sliding_window is a number. IF_USED: all, if use_sliding_window as well.
- * EVEN_BELOW: if use_sliding_window, the even layers below max_window_layers. FROM_LAYER: if sliding_window
- * is a number, those from max_window_layers on. EVEN: the even ones. The last three: or as layer_types says.
- */
+/* Layers in which a position sees only the last `sliding_window`, itself included (models/spec_layers.c).
+ * NON_NULL: all, if sliding_window is a number. IF_USED: all, if use_sliding_window, unless sliding_window is
+ * null. EVEN_BELOW: the even ones below max_window_layers, if use_sliding_window. FROM_LAYER: those from
+ * max_window_layers on, unless sliding_window is null. EVEN: the even ones. In the last three a layer_types
+ * in config.json takes the place of the rule. */
 enum moe_window {
     MOE_WINDOW_NEVER,
     MOE_WINDOW_NON_NULL,
@@ -44,8 +44,9 @@ enum moe_window {
  */
 enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_CHOSEN_SOFTMAX, MOE_SCORE_SPARSEMIXER };
 
-/* Choosing first topk_group of the n_group groups of experts (engine/router.c). BY_METHOD: by the largest
- * score of each group, if topk_method is group_limited_greedy. TOP_2_SUM: by the sum of the two largest. */
+/* Experts are chosen from the best topk_group of n_group groups (engine/router.c). BY_METHOD: the best by
+ * their largest score, if topk_method is group_limited_greedy, else no groups (models/spec_ffn.c). TOP_2_SUM:
+ * by the sum of their two largest. */
 enum moe_grouping { MOE_GROUPS_NONE, MOE_GROUPS_BY_METHOD, MOE_GROUPS_TOP_2_SUM };
 
 /* A learned bias on the scores, tensor CORRECTION, for the choice alone (engine/router.c). VECTOR: of shape
@@ -66,7 +67,7 @@ enum moe_dense { MOE_DENSE_NEVER, MOE_DENSE_BY_STEP, MOE_DENSE_FIRST, MOE_DENSE_
  * SWIGLU_CLAMPED: (clamp(up) + 1) * gate' * sigmoid(alpha * gate'), gate' = min(gate, limit). */
 enum moe_activation { MOE_ACT_SWIGLU, MOE_ACT_SWIGLU_CLAMPED };
 
-/* How the two matrices of FUSED_GATE_UP lie in it (models/weights_experts.c). HALVES: rows of gate, then of
+/* How the two matrices of FUSED_GATE_UP lie in it (models/weights_ffn.c). HALVES: rows of gate, then of
  * up. INTERLEAVED: rows alternate, and unquantised tensors are input-major ([in, out], y = x W). */
 enum moe_fused { MOE_FUSED_HALVES, MOE_FUSED_INTERLEAVED };
 
@@ -85,7 +86,7 @@ struct moe_bool_key {
     bool absent;
 };
 
-/* A key that holds a positive number; key NULL: the value is always `absent`. */
+/* A key that holds a number; key NULL: the value is always `absent`. */
 struct moe_real_key {
     const char *key;
     double absent;
@@ -119,17 +120,18 @@ struct moe_family {
     const char *model_type, *also; /* also: another model_type that means the same */
     /* config.json; defaults as in the configuration class of transformers */
     struct moe_int_key n_experts, top_k, expert_width, dense_width;
-    struct moe_int_key shared_width, n_shared; /* n_shared: shared_width is that many expert widths */
+    struct moe_int_key shared_width, n_shared; /* one of them has a key: n_shared counts expert widths */
     struct moe_int_key n_kv_heads;
     int64_t head_dim; /* when absent; 0: hidden_size / num_attention_heads */
     struct moe_latent_family latent;
-    int64_t n_dense_first, window_size; /* of FIRST, and of a window, when absent */
+    int64_t n_dense_first; /* first_k_dense_replace when absent */
+    int64_t window_size;   /* sliding_window when absent */
     /* biases: of q, k, v (latent: of their down-projections), of o, of dense and shared FFNs, of the experts,
      * of the head */
     struct moe_bool_key bias_qkv, bias_o, bias_ffn, bias_experts, bias_head, tied;
     double norm_eps;         /* when absent */
     double rope_theta;       /* when absent */
-    double rope_partial;     /* when absent, for rope type default; 0: that type rotates whole heads */
+    double rope_partial;     /* partial_rotary_factor when absent; 0: 1, and type default ignores the key */
     const char *rope_absent; /* JSON of the rope settings when there are none; NULL: type default */
     bool rope_mscale;        /* short_mscale and long_mscale in place of the attention factor */
     bool clip_qkv;           /* reads clip_qkv: q, k and v are clamped after the norm, before RoPE */

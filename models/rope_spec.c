@@ -233,8 +233,8 @@ static moe_status read_settings(struct settings *s, const char **type,
     MOE_TRY(read_width(s, !strcmp(*type, "default"), defaults, err));
 
     s->max_positions = s->original = defaults->max_positions;
-    /* the key of config.json itself goes first, but for PhimoeConfig, which sets it from that of the settings
-     */
+    /* the key of the top level goes first, but not for PhimoeConfig (whose mscale it is), which overwrites it
+     * with that of the settings */
     v = defaults->mscale ? (struct moe_json_value){0}
                          : moe_json_get(s->config, "original_max_position_embeddings");
     if (!v.node) v = moe_json_get(s->rope, "original_max_position_embeddings");

@@ -8,12 +8,11 @@ struct moe_rope_spec {
     size_t n_pairs;  /* rotated pairs per head */
     float *inv_freq; /* [n_pairs], owned */
     float attention; /* factor on cosine and sine */
-    /* sequences longer than long_after have a factor of their own, and in type longrope frequencies; 0: none
-     * has */
+    /* of sequences longer than long_after; 0: there is no such difference */
     size_t long_after;
-    float *long_inv_freq; /* [n_pairs], owned; NULL: as inv_freq */
+    float *long_inv_freq; /* [n_pairs], owned; NULL: inv_freq */
     float long_attention;
-    bool recomputes; /* when a sequence crosses long_after, what was computed before is computed anew */
+    bool recomputes; /* a sequence that crosses long_after is computed anew from its beginning */
     /* type dynamic: sequences longer than this have frequencies of their own; 0: none has */
     size_t dynamic_after;
     float theta, factor;
@@ -21,7 +20,7 @@ struct moe_rope_spec {
 };
 
 struct moe_rope_defaults {
-    double theta, partial; /* when config.json has none; partial 0: type default rotates all of a head */
+    double theta, partial; /* when config.json has none; partial 0: 1, and type default ignores the key */
     const char *settings;  /* JSON of the settings when there are none; NULL: type default */
     bool mscale;           /* short_mscale and long_mscale are `attention` and `long_attention` */
     size_t head_dim;       /* > 0 */

@@ -1,15 +1,19 @@
 #ifndef MOE_MODELS_STORAGE_H
 #define MOE_MODELS_STORAGE_H
-/* A matrix by its name, in whatever form a checkpoint stores it. For a matrix NAME of [rows, cols], or a
- * stack [n, rows, cols] (then every tensor has n in front), MODULE being NAME without ".weight":
+/* A matrix by its name, in whatever form a checkpoint stores it. Of a matrix NAME [rows, cols], MODULE being
+ * NAME without ".weight":
  *
- * PLAIN   NAME F32, BF16 or F16.
- * MLX     MODULE.weight U32 [rows, cols * bits / 32] beside MODULE.scales [rows, cols / group_size]: F32,
- * BF16 or F16, with MODULE.biases alike, or (mode mxfp4) U8 without. NAME ends in ".weight". FP8     NAME
- * F8_E4M3 beside NAME_scale_inv F32, BF16 or F16, [ceil(rows / 128), ceil(cols / 128)]. MXFP4   NAME_blocks
- * U8 [rows, cols / 32, 16] beside NAME_scales U8 [rows, cols / 32]; no NAME; NAME does not end in ".weight".
+ * PLAIN  NAME [rows, cols], F32, BF16 or F16.
+ * MLX    MODULE.weight [rows, cols * bits / 32], U32, with MODULE.scales and MODULE.biases, each
+ *        [rows, cols / group_size], of one dtype, F32, BF16 or F16; in mode mxfp4 scales U8, no biases.
+ *        Only if NAME ends in ".weight".
+ * FP8    NAME [rows, cols], F8_E4M3, with NAME_scale_inv [ceil(rows / 128), ceil(cols / 128)], F32, BF16
+ *        or F16.
+ * MXFP4  NAME_blocks [rows, cols / 32, 16] and NAME_scales [rows, cols / 32], both U8; there is no NAME.
+ *        Only if NAME does not end in ".weight".
  *
- * The tensors tell which it is, matrix by matrix; config.json must say the same of it. */
+ * A stack of n matrices is the same, each tensor with n in front of its shape. The tensors tell which form it
+ * is, matrix by matrix; config.json must say the same of it. */
 
 #include "models/quantization.h"
 #include "models/source.h"
@@ -22,7 +26,7 @@ enum moe_storage_form {
     MOE_STORAGE_MXFP4
 };
 
-/* Of all that was handed over. */
+/* Of all that was handed over so far. */
 struct moe_storage_totals {
     uint64_t n_parameters; /* weights, not the numbers that scale them */
     uint64_t n_bytes;      /* scales included */
@@ -35,6 +39,7 @@ struct moe_storage {
     bool layouts[MOE_LAYOUT_COUNT]; /* of activations that some matrix wants */
 };
 
+/* The form of a matrix, by the names and dtypes of what is there; of several the first of MLX, MXFP4, FP8. */
 enum moe_storage_form moe_storage_find(const struct moe_storage *st, const char *name);
 /* Whether any form of it is there. */
 bool moe_storage_has(const struct moe_storage *st, const char *name);

@@ -87,7 +87,8 @@ static bool is_vector(const char *name, size_t rank) {
     return rank == 1 || (n > 4 && !strcmp(name + n - 4, "bias"));
 }
 
-/* Plain weights, experts as on the Hub; of what may accompany those no tensor is absent. */
+/* Every tensor is there that is asked for, plain, but for those that a checkpoint has in place of others:
+ * the names of stacked and fused experts that most families share, and what goes with quantised weights. */
 static bool has(void *context, enum moe_dtype *dtype, const char *name) {
     static const char *const absent[] = {"switch_mlp", "experts.gate_up_proj", ".scales",
                                          "_scales",    "_scale_inv",           "_blocks"};
