@@ -64,6 +64,8 @@ def random_storage(d: Draw, model_type: str, c: Config) -> str:
     for key in WIDTHS:
         if c.get(key) not in (None, ABSENT) and (scheme == "mxfp4" or d.chance(0.8)):
             c[key] = d.one(*widths)
+    if model_type == "deepseek_v2":
+        c["kv_lora_rank"] += c["kv_lora_rank"] % 2  # even, for the reason that its random config gives
     if "qk_nope_head_dim" in c and d.chance(0.6):
         c["qk_nope_head_dim"] = d.one(32, 64)
     return scheme
