@@ -151,6 +151,16 @@ struct moe_family {
     const char *tensor[MOE_T_COUNT];
 };
 
+/* Names of router and experts that Mixtral brought, for .tensor. */
+#define MOE_BLOCK_SPARSE_TENSORS                                                                             \
+    [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.gate.weight",                                        \
+    [MOE_T_EXPERT_GATE] = "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",                         \
+    [MOE_T_EXPERT_UP] = "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight",                           \
+    [MOE_T_EXPERT_DOWN] = "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",                         \
+    [MOE_T_STACKED_GATE] = "model.layers.{L}.block_sparse_moe.switch_mlp.gate_proj.weight",                  \
+    [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",                      \
+    [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight"
+
 #define MOE_FAMILY(id) extern const struct moe_family moe_family_##id;
 #include "models/families.def"
 #undef MOE_FAMILY

@@ -13,14 +13,5 @@ const struct moe_family moe_family_mixtral = {
     .norm_eps = 1e-5,
     .window = MOE_WINDOW_NON_NULL,
     .router = {.renorm = {.absent = true}},
-    .tensor =
-        {
-            [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.gate.weight",
-            [MOE_T_EXPERT_GATE] = "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",
-            [MOE_T_EXPERT_UP] = "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight",
-            [MOE_T_EXPERT_DOWN] = "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",
-            [MOE_T_STACKED_GATE] = "model.layers.{L}.block_sparse_moe.switch_mlp.gate_proj.weight",
-            [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",
-            [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight",
-        },
+    .tensor = {MOE_BLOCK_SPARSE_TENSORS},
 };
