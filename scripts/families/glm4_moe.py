@@ -49,14 +49,13 @@ def random(d: Draw) -> Config:
         "routed_scaling_factor": d.one(1.0, 2.5),
     }
     random_sizes(d, c, own_head_dim=True, experts="n_routed_experts")
-    # rotated: 4 or more, since transformers divides by that - 2 for dynamic rope
-    c["head_dim"] = 8 * d.within(1, 3)
-    c["partial_rotary_factor"] = d.one(ABSENT, 0.5, 1.0, 0.25 if c["head_dim"] >= 16 else 0.75)
+    c["head_dim"] = 4 * d.within(1, 6)
+    partial = d.one(0.5, 0.5, 0.25 if c["head_dim"] % 8 == 0 else 0.5, 1.0)
+    c["partial_rotary_factor"] = ABSENT if partial == 0.5 and d.chance(0.5) else partial
     c["first_k_dense_replace"] = d.within(0, c["num_hidden_layers"])
     random_deepseek_router(d, c)
-    rotary = int(c["head_dim"] * c["partial_rotary_factor"])
     # transformers' dynamic rope divides by the rotary width less two
-    random_rope(d, c, KINDS if rotary > 2 else ("linear", "llama3", "yarn"))
+    random_rope(d, c, KINDS if int(c["head_dim"] * partial) > 2 else ("linear", "llama3", "yarn"))
     return c
 
 
