@@ -198,7 +198,7 @@ static moe_status find_settings(struct settings *s, struct moe_json_value absent
     s->rope = is_empty(v4) ? v5 : v4;
     if (s->rope.node && !moe_json_is_object(s->rope))
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, s->rope.path);
-    if (is_empty(s->rope) && absent.node) s->rope = absent;
+    if (!s->rope.node) s->rope = absent; /* an empty rope_parameters is type default in every family */
     return MOE_OK;
 }
 

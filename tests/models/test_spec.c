@@ -54,6 +54,112 @@ Test(spec, defaults_are_those_of_the_family) {
     moe_spec_free(&s);
 }
 
+Test(spec, latent_attention_has_widths_of_its_own) {
+    struct moe_spec s;
+    cr_assert_eq(resolve(&s, "deepseek_v3", "\"head_dim\": 64"), MOE_OK, "%s", err.message);
+    cr_expect(s.latent.q_rank == 1536 && s.latent.kv_rank == 512 && s.latent.value_dim == 128);
+    cr_expect(s.n_kv_heads == 1 && s.head_dim == 192 && s.rope.n_pairs == 32 && s.rope_interleaved);
+    cr_expect_float_eq(s.attention_scale, 1 / sqrt(192), 1e-8);
+    cr_expect(s.n_experts == 256 && s.top_k == 8 && s.shared_width == 2048 && s.dense_width == 18432);
+    cr_expect(s.router.n_groups == 8 && s.router.top_groups == 4 && s.router.renorm);
+    cr_expect_float_eq(s.router.scale, 2.5f, 1e-8);
+    cr_expect(s.layers[2].dense && !s.layers[3].dense);
+    moe_spec_free(&s);
+    cr_assert_eq(resolve(&s, "kimi_k2",
+                         "\"q_lora_rank\": null, \"rope_interleave\": false, \"rope_scaling\": {\"type\": "
+                         "\"yarn\", \"factor\": 40, \"mscale\": 1, \"mscale_all_dim\": 1}"),
+                 MOE_OK, "%s", err.message);
+    double mscale = 0.1 * log(40) + 1;
+    cr_expect(s.latent.q_rank == 0 && !s.rope_interleaved && s.rope.attention == 1);
+    cr_expect_float_eq(s.attention_scale, mscale * mscale / sqrt(192), 1e-7);
+    moe_spec_free(&s);
+    expect_fault("deepseek_v3", "\"kv_lora_rank\": 0", MOE_E_FORMAT, "kv_lora_rank");
+    expect_fault("deepseek_v3", "\"qk_rope_head_dim\": 7", MOE_E_UNSUPPORTED, "pairs");
+    expect_fault("deepseek_v3", "\"v_head_dim\": null", MOE_E_FORMAT, "v_head_dim");
+}
+
+Test(spec, groups_of_experts_must_fit) {
+    struct moe_spec s;
+    static const char *const faults[][2] = {
+        {"\"n_group\": 3", "n_group"},
+        {"\"topk_group\": 9", "topk_group"},
+        {"\"topk_group\": null", "topk_group"},
+        {"\"n_routed_experts\": 8, \"num_experts_per_tok\": 2", "n_group"},
+        {"\"topk_group\": 1, \"num_experts_per_tok\": 33", "num_experts_per_tok"},
+        {"\"n_shared_experts\": 1000000", "n_shared_experts"},
+        {"\"routed_scaling_factor\": 0", "routed_scaling_factor"},
+        {"\"first_k_dense_replace\": -1", "first_k_dense_replace"},
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        expect_fault("deepseek_v3", faults[i][0], MOE_E_FORMAT, faults[i][1]);
+    expect_fault("deepseek_v2", "\"num_experts_per_tok\": 2, \"topk_method\": \"noaux_tc\"",
+                 MOE_E_UNSUPPORTED, "noaux_tc");
+    expect_fault("deepseek_v2", "\"num_experts_per_tok\": 2, \"topk_method\": \"group_limited_greedy\"",
+                 MOE_E_FORMAT, "n_group");
+    cr_assert_eq(resolve(&s, "deepseek_v2", "\"num_experts_per_tok\": 2, \"n_group\": 3"), MOE_OK, "%s",
+                 err.message);
+    cr_expect_eq(s.router.n_groups, 1, "greedy reads no groups");
+    moe_spec_free(&s);
+}
+
+Test(spec, gpt_oss_without_rope_settings_has_yarn) {
+    struct moe_spec absent, null, empty;
+    cr_assert_eq(resolve(&absent, "gpt_oss", ""), MOE_OK, "%s", err.message);
+    cr_assert_eq(resolve(&null, "gpt_oss", "\"rope_scaling\": null, \"rope_theta\": 150000"), MOE_OK, "%s",
+                 err.message);
+    cr_assert_eq(resolve(&empty, "gpt_oss", "\"rope_parameters\": {}"), MOE_OK, "%s", err.message);
+    cr_expect(absent.head_dim == 64 && absent.bias_experts && absent.bias_o);
+    cr_expect_float_eq(absent.rope.attention, 0.1 * log(32) + 1, 1e-6);
+    cr_expect_arr_eq(absent.rope.inv_freq, null.rope.inv_freq, 32 * sizeof(float));
+    cr_expect_float_eq(empty.rope.attention, 1, 1e-9, "an empty dictionary is type default");
+    moe_spec_free(&absent);
+    moe_spec_free(&null);
+    moe_spec_free(&empty);
+}
+
+Test(spec, a_part_of_a_head_may_be_rotated) {
+    struct moe_spec s;
+    cr_assert_eq(resolve(&s, "glm4_moe", ""), MOE_OK, "%s", err.message);
+    cr_expect(s.rope.n_pairs == 4 && s.qk_norm == MOE_QK_NORM_NONE && !s.bias_o);
+    moe_spec_free(&s);
+    cr_assert_eq(resolve(&s, "glm4_moe",
+                         "\"rope_parameters\": {\"partial_rotary_factor\": 0.25}, \"use_qk_norm\": true"),
+                 MOE_OK, "%s", err.message);
+    cr_expect(s.rope.n_pairs == 2 && s.qk_norm == MOE_QK_NORM_PER_HEAD);
+    moe_spec_free(&s);
+    cr_assert_eq(resolve(&s, "qwen3_moe", "\"partial_rotary_factor\": 0.5"), MOE_OK, "%s", err.message);
+    cr_expect_eq(s.rope.n_pairs, 8, "type default reads it in glm4_moe alone");
+    moe_spec_free(&s);
+}
+
+Test(spec, longrope_has_two_sets_of_factors) {
+    struct moe_spec s;
+    static const char settings[] = "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": "
+                                   "[1,1,1,1,1,1,1,2], \"long_factor\": [4,4,4,4,4,4,4,4], "
+                                   "\"original_max_position_embeddings\": 64%s}";
+    char members[512];
+    float inv_freq[8];
+    snprintf(members, sizeof members, settings, "");
+    cr_assert_eq(resolve(&s, "qwen3_moe", members), MOE_OK, "%s", err.message);
+    double factor = sqrt(1 + log(512.0 / 64) / log(64));
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 64), factor, 1e-6);
+    cr_expect_float_eq(inv_freq[0], 1, 1e-7);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 65), factor, 1e-6);
+    cr_expect_float_eq(inv_freq[0], 0.25, 1e-7);
+    cr_expect(!s.rope.recomputes);
+    moe_spec_free(&s);
+    expect_fault("phimoe", members, MOE_E_FORMAT, "short_mscale");
+    snprintf(members, sizeof members, settings, ", \"short_mscale\": 1.5, \"long_mscale\": 2");
+    cr_assert_eq(resolve(&s, "phimoe", members), MOE_OK, "%s", err.message);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 64), 1.5, 1e-7);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 65), 2, 1e-7);
+    cr_expect_float_eq(inv_freq[0], 1, 1e-7, "long_factor is not used there");
+    cr_expect(s.rope.recomputes);
+    moe_spec_free(&s);
+    expect_fault("qwen3_moe", "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1]}",
+                 MOE_E_FORMAT, "short_factor");
+}
+
 Test(spec, both_styles_of_config_mean_the_same) {
     struct moe_spec old, new;
     cr_assert_eq(resolve(&old, "qwen3_moe",
@@ -91,6 +197,11 @@ Test(spec, windows_follow_the_family) {
     expect_windows("mixtral", "\"sliding_window\": null", (size_t[]){0, 0, 0, 0});
     expect_windows("olmoe", "\"sliding_window\": 9", (size_t[]){0, 0, 0, 0});
     expect_windows("qwen2_moe", "\"sliding_window\": 0", (size_t[]){0, 0, 0, 0});
+    expect_windows("gpt_oss", "", (size_t[]){128, 0, 128, 0});
+    expect_windows("dots1",
+                   "\"n_routed_experts\": 4, \"num_experts_per_tok\": 2, "
+                   "\"sliding_window\": 9, \"max_window_layers\": 3",
+                   (size_t[]){0, 0, 0, 9});
     expect_windows("qwen2_moe",
                    "\"sliding_window\": 9, \"use_sliding_window\": true, \"max_window_layers\": 2",
                    (size_t[]){9, 0, 0, 0});
@@ -106,6 +217,19 @@ Test(spec, dense_layers_follow_the_step_and_the_list) {
     cr_assert_eq(resolve(&s, "qwen3_moe", "\"decoder_sparse_step\": 2, \"mlp_only_layers\": [3, 77]"), MOE_OK,
                  "%s", err.message);
     cr_expect(s.layers[0].dense && !s.layers[1].dense && s.layers[2].dense && s.layers[3].dense);
+    moe_spec_free(&s);
+}
+
+Test(spec, dense_layers_by_interval) {
+    struct moe_spec s;
+    cr_assert_eq(
+        resolve(&s, "ernie4_5_moe",
+                "\"moe_layer_interval\": 2, \"moe_layer_start_index\": 2, \"moe_layer_end_index\": -1, "
+                "\"moe_num_shared_experts\": 0"),
+        MOE_OK, "%s", err.message);
+    cr_expect(s.layers[0].dense && s.layers[1].dense && s.layers[2].dense && !s.layers[3].dense);
+    cr_expect(s.tied && s.shared_width == 0 && s.rope_interleaved && s.router.renorm);
+    cr_expect_float_eq(s.router.sum_min, 1e-12f, 1e-18);
     moe_spec_free(&s);
 }
 
