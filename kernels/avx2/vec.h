@@ -58,6 +58,12 @@ static inline void v_store_n(void *p, vec v, size_t n) {
     _mm256_maskstore_ps(p, _mm256_castps_si256(v_first(n)), v);
 }
 
+/* v, which the compiler must hold in a register: it would load it once for each of its uses. */
+static inline vec v_hold(vec v) {
+    __asm__("" : "+x"(v));
+    return v;
+}
+
 static inline vec v_add(vec a, vec b) {
     return _mm256_add_ps(a, b);
 }

@@ -57,6 +57,12 @@ static inline void v_store_n(void *p, vec v, size_t n) {
     _mm512_mask_storeu_ps(p, v_first(n), v);
 }
 
+/* v, which the compiler must hold in a register: it would load it once for each of its uses. */
+static inline vec v_hold(vec v) {
+    __asm__("" : "+v"(v));
+    return v;
+}
+
 static inline vec v_add(vec a, vec b) {
     return _mm512_add_ps(a, b);
 }

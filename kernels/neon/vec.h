@@ -64,6 +64,12 @@ static inline void v_store_n(void *p, vec v, size_t n) {
     memcpy(p, room, n * sizeof *room);
 }
 
+/* v, which the compiler must hold in a register: it would load it once for each of its uses. */
+static inline vec v_hold(vec v) {
+    __asm__("" : "+w"(v));
+    return v;
+}
+
 static inline vec v_add(vec a, vec b) {
     return vaddq_f32(a, b);
 }

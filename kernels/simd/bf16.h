@@ -5,7 +5,7 @@ MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
     return half ? v_bf16_odd(block + u * sizeof(vec)) : v_bf16_even(block + u * sizeof(vec));
 }
 
-#include "kernels/simd/gemm.h"
+#include "kernels/simd/plain.h"
 
 void MOE_NAME(gemm_bf16)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                          size_t first, size_t n_cols) {

@@ -4,7 +4,7 @@ MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
     return v_load(block + (half ? MOE_LANES / 2 * WEIGHT_BYTES : 0) + u * sizeof(vec));
 }
 
-#include "kernels/simd/gemm.h"
+#include "kernels/simd/plain.h"
 
 void MOE_NAME(gemm_f32)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                         size_t first, size_t n_cols) {

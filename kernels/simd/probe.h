@@ -12,9 +12,9 @@ float MOE_NAME(probe_read)(const void *p, size_t bytes) {
         MOE_UNROLL
         for (size_t v = 0; v < READ_VECS; v++) sum[v] = v_xor(sum[v], v_load(b + i + v * sizeof(vec)));
     }
-    uint32_t words[READ_VECS * VEC], total = 0;
-    memcpy(words, sum, sizeof words);
-    for (size_t w = 0; w < READ_VECS * VEC; w++) total ^= words[w];
+    uint32_t folded[READ_VECS * VEC], total = 0;
+    memcpy(folded, sum, sizeof folded);
+    for (size_t w = 0; w < READ_VECS * VEC; w++) total ^= folded[w];
     for (; i < bytes; i++) total ^= (uint32_t)b[i] << (i % 4 * 8);
     return (float)(total >> 8);
 }
