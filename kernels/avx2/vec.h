@@ -4,13 +4,16 @@
 
 #include <immintrin.h>
 
+#include "base/convert.h"
 #include "kernels/kernels.h"
+#include "kernels/simd/codes.h"
 
 #define MOE_NAME(op) moe_##op##_avx2
 #include "kernels/simd/declare.h"
 
 typedef __m256 vec;
 typedef __m256 mask;
+typedef __m256i words;
 
 enum {
     VEC = 8,
@@ -19,6 +22,8 @@ enum {
     TILE_COLS = 3,
     DOT_COLS = 3,
     DOT_UNITS = 2,
+    /* quantised formats: columns of a single row at once */
+    DOTS = 2,
     /* attention: eight sums, two vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 2,
@@ -165,6 +170,124 @@ static inline void v_zip(vec even, vec odd, vec *a, vec *b) {
     const vec low = _mm256_unpacklo_ps(even, odd), high = _mm256_unpackhi_ps(even, odd);
     *a = _mm256_permute2f128_ps(low, high, 0x20);
     *b = _mm256_permute2f128_ps(low, high, 0x31);
+}
+
+/* ---- words: VEC unsigned integers of 32 bits ---- */
+
+static inline words w_set1(uint32_t x) {
+    return _mm256_set1_epi32((int)x);
+}
+
+/* From VEC bytes, VEC halves, VEC words at any address. */
+static inline words w_load8(const void *p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
+}
+
+static inline words w_load16(const void *p) {
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(p));
+}
+
+static inline words w_load32(const void *p) {
+    return _mm256_loadu_si256(p);
+}
+
+/* Words of codes of 3, 5 or 6 bits, of a block of 8 * bits bytes. Each half of the vector gets the 16 bytes
+ * from its first word on, or the block's last 16. */
+static inline words w_load_odd(const unsigned char *block, size_t u, const int bits) {
+    static const signed char bytes3[64] = {MOE_WORDS(3, 0), MOE_WORDS(3, 0), MOE_WORDS(3, 4),
+                                           MOE_WORDS(3, 10)};
+    static const signed char bytes5[64] = {MOE_WORDS(5, 0), MOE_WORDS(5, 0), MOE_WORDS(5, 0),
+                                           MOE_WORDS(5, 6)};
+    static const signed char bytes6[64] = {MOE_WORDS(6, 0), MOE_WORDS(6, 0), MOE_WORDS(6, 0),
+                                           MOE_WORDS(6, 4)};
+    const size_t step = 2 * (size_t)bits, last = 8 * (size_t)bits - 16;
+    const size_t low = 2 * u * step, high = low + step;
+    const __m128i a = _mm_loadu_si128((const __m128i_u *)(block + (low < last ? low : last)));
+    const __m128i b = _mm_loadu_si128((const __m128i_u *)(block + (high < last ? high : last)));
+    const signed char *bytes = bits == 3 ? bytes3 : bits == 5 ? bytes5 : bytes6;
+    return _mm256_shuffle_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1),
+                               _mm256_loadu_si256((const __m256i_u *)(bytes + 32 * u)));
+}
+
+static inline words w_and(words a, words b) {
+    return _mm256_and_si256(a, b);
+}
+
+static inline words w_add(words a, words b) {
+    return _mm256_add_epi32(a, b);
+}
+
+static inline words w_left(words a, const int n) {
+    return n ? _mm256_slli_epi32(a, n) : a;
+}
+
+static inline words w_right(words a, const int n) {
+    return n ? _mm256_srli_epi32(a, n) : a;
+}
+
+static inline words w_right_signed(words a, const int n) {
+    return _mm256_srai_epi32(a, n);
+}
+
+/* By n in even lanes, by n + 4 in odd ones. */
+static inline words w_right_odd(words a, const int n) {
+    return _mm256_srlv_epi32(a, _mm256_add_epi32(_mm256_set1_epi32(n), _mm256_set1_epi64x(4LL << 32)));
+}
+
+/* The number, below 2^31; the float of these bits. */
+static inline vec v_of_number(words a) {
+    return _mm256_cvtepi32_ps(a);
+}
+
+static inline vec v_of_bits(words a) {
+    return _mm256_castsi256_ps(a);
+}
+
+/* In halves of 16 bits: a + b; to the left by 8; to the right by 4, the sign copied. */
+static inline words w_add16(words a, words b) {
+    return _mm256_add_epi16(a, b);
+}
+
+static inline words w_left16_8(words a) {
+    return _mm256_slli_epi16(a, 8);
+}
+
+static inline words w_right_signed16_4(words a) {
+    return _mm256_srai_epi16(a, 4);
+}
+
+/* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */
+static inline bool w_all_normal8(words a) {
+    const words largest = _mm256_set1_epi8(0x7f), rest = _mm256_and_si256(a, largest);
+    return _mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(8), rest),
+                                                _mm256_cmpeq_epi8(rest, largest))) == 0;
+}
+
+static inline mask w_equal(words a, words b) {
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b));
+}
+
+/* Twice the value of the FP4 code at bit n: a permutation reads the lowest three bits of a lane. */
+static inline vec v_fp4_doubled(words a, const int n) {
+    const vec sign = v_of_bits(w_and(w_left(a, 28 - n), w_set1(0x80000000)));
+    return v_xor(_mm256_permutevar8x32_ps(v_load(moe_fp4_doubled), w_right(a, n)), sign);
+}
+
+/* 0, 1, 2, ... */
+static inline words w_lanes(void) {
+    return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+/* Lane i of the table for the lowest bits i of each word; the table is repeated over its lanes. */
+#define LOOKUP_BITS           3
+#define LOOKUP_BITS_IN_HALVES 3
+static inline vec v_lookup(vec table, words a, const int bits) {
+    return bits == 2 ? _mm256_permutevar_ps(table, a) : _mm256_permutevar8x32_ps(table, a);
+}
+
+/* Lanes of the first 8 words of a block from `low`, of the others from `high`: the part of unit u. */
+static inline vec v_halves(const float *low, const float *high, size_t u) {
+    return _mm256_broadcast_ss(u ? high : low);
 }
 
 #endif

@@ -4,13 +4,16 @@
 
 #include <immintrin.h>
 
+#include "base/convert.h"
 #include "kernels/kernels.h"
+#include "kernels/simd/codes.h"
 
 #define MOE_NAME(op) moe_##op##_avx512
 #include "kernels/simd/declare.h"
 
 typedef __m512 vec;
 typedef __mmask16 mask;
+typedef __m512i words;
 
 enum {
     VEC = 16,
@@ -19,6 +22,8 @@ enum {
     TILE_COLS = 6,
     DOT_COLS = 6,
     DOT_UNITS = 1,
+    /* quantised formats: columns of a single row at once */
+    DOTS = 4,
     /* attention: 16 sums, four vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 4,
@@ -167,6 +172,126 @@ static inline void v_zip(vec even, vec odd, vec *a, vec *b) {
     const __m512i pairs = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     *a = _mm512_permutex2var_ps(even, pairs, odd);
     *b = _mm512_permutex2var_ps(even, _mm512_add_epi32(pairs, _mm512_set1_epi32(8)), odd);
+}
+
+/* ---- words: VEC unsigned integers of 32 bits ---- */
+
+static inline words w_set1(uint32_t x) {
+    return _mm512_set1_epi32((int)x);
+}
+
+/* From VEC bytes, VEC halves, VEC words at any address. */
+static inline words w_load8(const void *p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+}
+
+static inline words w_load16(const void *p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p));
+}
+
+static inline words w_load32(const void *p) {
+    return _mm512_loadu_si512(p);
+}
+
+/* Words of codes of 3, 5 or 6 bits, of a block of 8 * bits bytes. Each quarter of the vector gets the 16
+ * bytes from an even number of bytes on. */
+static inline words w_load_odd(const unsigned char *block, size_t u, const int bits) {
+    static const signed char bytes3[64] = {MOE_WORDS(3, 0), MOE_WORDS(3, 2), MOE_WORDS(3, 0),
+                                           MOE_WORDS(3, 2)};
+    static const signed char bytes5[64] = {MOE_WORDS(5, 0), MOE_WORDS(5, 2), MOE_WORDS(5, 0),
+                                           MOE_WORDS(5, 2)};
+    static const signed char bytes6[64] = {MOE_WORDS(6, 0), MOE_WORDS(6, 0), MOE_WORDS(6, 0),
+                                           MOE_WORDS(6, 0)};
+    (void)u;
+    const words all = _mm512_maskz_loadu_epi32((mask)((1 << 2 * bits) - 1), block);
+    const words quarter = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const words within = _mm512_setr_epi32(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+    const words first = _mm512_srli_epi32(_mm512_mullo_epi32(quarter, _mm512_set1_epi32(bits)), 1);
+    return _mm512_shuffle_epi8(_mm512_permutexvar_epi32(_mm512_add_epi32(first, within), all),
+                               _mm512_loadu_si512(bits == 3   ? bytes3
+                                                  : bits == 5 ? bytes5
+                                                              : bytes6));
+}
+
+static inline words w_and(words a, words b) {
+    return _mm512_and_si512(a, b);
+}
+
+static inline words w_add(words a, words b) {
+    return _mm512_add_epi32(a, b);
+}
+
+static inline words w_left(words a, const int n) {
+    return n ? _mm512_slli_epi32(a, (unsigned)n) : a;
+}
+
+static inline words w_right(words a, const int n) {
+    return n ? _mm512_srli_epi32(a, (unsigned)n) : a;
+}
+
+static inline words w_right_signed(words a, const int n) {
+    return _mm512_srai_epi32(a, (unsigned)n);
+}
+
+/* By n in even lanes, by n + 4 in odd ones. */
+static inline words w_right_odd(words a, const int n) {
+    return _mm512_srlv_epi32(a, _mm512_add_epi32(_mm512_set1_epi32(n), _mm512_set1_epi64(4LL << 32)));
+}
+
+/* The number, below 2^31; the float of these bits. */
+static inline vec v_of_number(words a) {
+    return _mm512_cvtepi32_ps(a);
+}
+
+static inline vec v_of_bits(words a) {
+    return _mm512_castsi512_ps(a);
+}
+
+/* In halves of 16 bits: a + b; to the left by 8; to the right by 4, the sign copied. */
+static inline words w_add16(words a, words b) {
+    return _mm512_add_epi16(a, b);
+}
+
+static inline words w_left16_8(words a) {
+    return _mm512_slli_epi16(a, 8);
+}
+
+static inline words w_right_signed16_4(words a) {
+    return _mm512_srai_epi16(a, 4);
+}
+
+/* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */
+static inline bool w_all_normal8(words a) {
+    const words rest = _mm512_and_si512(a, _mm512_set1_epi8(0x7f));
+    return _mm512_cmpge_epu8_mask(_mm512_sub_epi8(rest, _mm512_set1_epi8(8)), _mm512_set1_epi8(0x77)) == 0;
+}
+
+static inline mask w_equal(words a, words b) {
+    return _mm512_cmpeq_epi32_mask(a, b);
+}
+
+/* Twice the value of the FP4 code at bit n. */
+static inline vec v_fp4_doubled(words a, const int n) {
+    return _mm512_permutexvar_ps(w_right(a, n), _mm512_loadu_ps(moe_fp4_doubled));
+}
+
+/* 0, 1, 2, ... */
+static inline words w_lanes(void) {
+    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/* Lane i of the table for the lowest bits i of each word; the table is repeated over its lanes. With two bits
+ * each quarter of the vector is looked up in its own. */
+#define LOOKUP_BITS           4
+#define LOOKUP_BITS_IN_HALVES 2
+static inline vec v_lookup(vec table, words a, const int bits) {
+    return bits == 2 ? _mm512_permutevar_ps(table, a) : _mm512_permutexvar_ps(a, table);
+}
+
+/* Lanes of the first 8 words of a block from `low`, of the others from `high`: the part of unit u. */
+static inline vec v_halves(const float *low, const float *high, size_t u) {
+    (void)u;
+    return _mm512_mask_broadcastss_ps(_mm512_set1_ps(*low), 0xff00, _mm_load_ss(high));
 }
 
 #endif

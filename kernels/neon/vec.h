@@ -5,13 +5,16 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "kernels/kernels.h"
+#include "kernels/simd/codes.h"
 
 #define MOE_NAME(op) moe_##op##_neon
 #include "kernels/simd/declare.h"
 
 typedef float32x4_t vec;
 typedef uint32x4_t mask;
+typedef uint32x4_t words;
 
 enum {
     VEC = 4,
@@ -20,6 +23,8 @@ enum {
     TILE_COLS = 6,
     DOT_COLS = 3,
     DOT_UNITS = 4,
+    /* quantised formats: columns of a single row at once */
+    DOTS = 2,
     /* attention: 16 sums, four vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 4,
@@ -167,6 +172,111 @@ static inline void v_unzip(vec a, vec b, vec *even, vec *odd) {
 static inline void v_zip(vec even, vec odd, vec *a, vec *b) {
     *a = vzip1q_f32(even, odd);
     *b = vzip2q_f32(even, odd);
+}
+
+/* ---- words: VEC unsigned integers of 32 bits ---- */
+
+static inline words w_set1(uint32_t x) {
+    return vdupq_n_u32(x);
+}
+
+/* From VEC bytes, VEC halves, VEC words at any address. */
+static inline words w_load8(const void *p) {
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+}
+
+static inline words w_load16(const void *p) {
+    return vmovl_u16(vreinterpret_u16_u8(vld1_u8(p)));
+}
+
+static inline words w_load32(const void *p) {
+    return vreinterpretq_u32_u8(vld1q_u8(p));
+}
+
+/* Words of codes of 3, 5 or 6 bits, of a block of 8 * bits bytes: from the 16 bytes from the first word on,
+ * or the block's last 16. */
+static inline words w_load_odd(const unsigned char *block, size_t u, const int bits) {
+    static const int8_t bytes3[64] = {MOE_WORDS(3, 0), MOE_WORDS(3, 0), MOE_WORDS(3, 4), MOE_WORDS(3, 10)};
+    static const int8_t bytes5[64] = {MOE_WORDS(5, 0), MOE_WORDS(5, 0), MOE_WORDS(5, 0), MOE_WORDS(5, 6)};
+    static const int8_t bytes6[64] = {MOE_WORDS(6, 0), MOE_WORDS(6, 0), MOE_WORDS(6, 0), MOE_WORDS(6, 4)};
+    const size_t at = 2 * (size_t)bits * u, last = 8 * (size_t)bits - 16;
+    const int8_t *bytes = (bits == 3 ? bytes3 : bits == 5 ? bytes5 : bytes6) + 16 * u;
+    return vreinterpretq_u32_u8(
+        vqtbl1q_u8(vld1q_u8(block + (at < last ? at : last)), vreinterpretq_u8_s8(vld1q_s8(bytes))));
+}
+
+static inline words w_and(words a, words b) {
+    return vandq_u32(a, b);
+}
+
+static inline words w_add(words a, words b) {
+    return vaddq_u32(a, b);
+}
+
+static inline words w_left(words a, const int n) {
+    return vshlq_u32(a, vdupq_n_s32(n));
+}
+
+static inline words w_right(words a, const int n) {
+    return vshlq_u32(a, vdupq_n_s32(-n));
+}
+
+static inline words w_right_signed(words a, const int n) {
+    return vreinterpretq_u32_s32(vshlq_s32(vreinterpretq_s32_u32(a), vdupq_n_s32(-n)));
+}
+
+/* By n in even lanes, by n + 4 in odd ones. */
+static inline words w_right_odd(words a, const int n) {
+    static const int32_t odd[4] = {0, -4, 0, -4};
+    return vshlq_u32(a, vsubq_s32(vld1q_s32(odd), vdupq_n_s32(n)));
+}
+
+/* The number, below 2^31; the float of these bits. */
+static inline vec v_of_number(words a) {
+    return vcvtq_f32_u32(a);
+}
+
+static inline vec v_of_bits(words a) {
+    return vreinterpretq_f32_u32(a);
+}
+
+/* In halves of 16 bits: a + b; to the left by 8; to the right by 4, the sign copied. */
+static inline words w_add16(words a, words b) {
+    return vreinterpretq_u32_u16(vaddq_u16(vreinterpretq_u16_u32(a), vreinterpretq_u16_u32(b)));
+}
+
+static inline words w_left16_8(words a) {
+    return vreinterpretq_u32_u16(vshlq_u16(vreinterpretq_u16_u32(a), vdupq_n_s16(8)));
+}
+
+static inline words w_right_signed16_4(words a) {
+    return vreinterpretq_u32_s16(vshlq_s16(vreinterpretq_s16_u32(a), vdupq_n_s16(-4)));
+}
+
+/* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */
+static inline bool w_all_normal8(words a) {
+    const uint8x16_t rest = vandq_u8(vreinterpretq_u8_u32(a), vdupq_n_u8(0x7f));
+    return vmaxvq_u8(vcgeq_u8(vsubq_u8(rest, vdupq_n_u8(8)), vdupq_n_u8(0x77))) == 0;
+}
+
+static inline mask w_equal(words a, words b) {
+    return vceqq_u32(a, b);
+}
+
+/* Twice the value of the FP4 code at bit n: its fields where a float has them, times a power of two. */
+static inline vec v_fp4_doubled(words a, const int n) {
+    const words fields = w_and(w_right_signed(w_left(a, 28 - n), 6), w_set1(0x81c00000));
+    return v_mul(v_of_bits(fields), v_set1(0x1p127f));
+}
+
+/* No table of floats is looked up faster than a number is converted. */
+#define LOOKUP_BITS 0
+
+/* Lanes of the first 8 words of a block from `low`, of the others from `high`: the part of unit u. */
+static inline vec v_halves(const float *low, const float *high, size_t u) {
+    return vld1q_dup_f32(u < 2 ? low : high);
 }
 
 #endif

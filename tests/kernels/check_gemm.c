@@ -95,9 +95,9 @@ void check_gemm(const struct check *c, enum moe_format f) {
         for (size_t n = 0; n <= 9; n++)
             for (size_t cols = 0; cols <= 20; cols++)
                 if (n || !c->scalar) check_shape(c, f, (struct shape){n, cols, ks[i]}, CHECK_UNIT);
-    static const struct shape typical[] = {{1, 96, 2048}, {2, 48, 768},   {3, 50, 1408},
-                                           {8, 48, 2048}, {17, 31, 1024}, {67, 7, 256},
-                                           {130, 13, 65}, {1, 1, 4096},   {5, 2, 14336}};
+    static const struct shape typical[] = {{1, 96, 2048},  {2, 48, 768}, {3, 50, 1408}, {8, 48, 2048},
+                                           {17, 31, 1024}, {67, 7, 256}, {130, 13, 65}, {1, 1, 4096},
+                                           {5, 2, 14336},  {1, 9, 5000}, {67, 7, 1600}, {3, 8, 2090}};
     for (size_t i = 0; i < sizeof typical / sizeof *typical; i++) check_shape(c, f, typical[i], CHECK_UNIT);
     check_alone(c, f, (struct shape){37, 41, 300});
     check_alone(c, f, (struct shape){5, 100, 1000});

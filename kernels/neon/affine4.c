@@ -1,0 +1,3 @@
+#include "kernels/neon/vec.h"
+#define AFFINE 4
+#include "kernels/simd/affine.h"

@@ -1,0 +1,19 @@
+/* MXFP4: twice the value of a code times half the scale, for base/convert.h tells why. */
+enum { BITS = 4, BIASED = 0, EXPONENTS = 1 };
+
+MOE_INLINE void weights(vec out[4], words codes, vec scale, vec bias, bool one_group) {
+    (void)bias, (void)one_group;
+    MOE_UNROLL
+    for (int part = 0; part < 4; part++) out[part] = v_mul(v_fp4_doubled(codes, BITS * part), scale);
+}
+
+#include "kernels/simd/quads.h"
+
+void MOE_NAME(gemm_mxfp4)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
+                          size_t first, size_t n_cols) {
+    gemm(y, ld_y, x, w, first, n_cols);
+}
+
+void MOE_NAME(widen_mxfp4)(float *y, const struct moe_matrix *w, size_t r) {
+    widen_row(y, w, r);
+}
