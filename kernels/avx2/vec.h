@@ -256,21 +256,26 @@ static inline words w_right_signed16_4(words a) {
     return _mm256_srai_epi16(a, 4);
 }
 
-/* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */
+/* Whether no byte is a zero, a subnormal number or a NaN of e4m3: one more than it is without a sign, a NaN
+ * is the least of signed bytes. */
 static inline bool w_all_normal8(words a) {
-    const words largest = _mm256_set1_epi8(0x7f), rest = _mm256_and_si256(a, largest);
-    return _mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(8), rest),
-                                                _mm256_cmpeq_epi8(rest, largest))) == 0;
+    const words next = _mm256_add_epi8(_mm256_and_si256(a, _mm256_set1_epi8(0x7f)), _mm256_set1_epi8(1));
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi8(next, _mm256_set1_epi8(8))) == -1;
 }
 
 static inline mask w_equal(words a, words b) {
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b));
 }
 
-/* Twice the value of the FP4 code at bit n: a permutation reads the lowest three bits of a lane. */
-static inline vec v_fp4_doubled(words a, const int n) {
-    const vec sign = v_of_bits(w_and(w_left(a, 28 - n), w_set1(0x80000000)));
-    return v_xor(_mm256_permutevar8x32_ps(v_load(moe_fp4_doubled), w_right(a, n)), sign);
+/* Weights of the FP4 codes at bits 0, 4, 8 and 12; scale is half of theirs, the same in every lane: so the
+ * values without a sign are multiplied before they are looked up. */
+static inline void v_fp4(vec out[4], words a, vec scale) {
+    const vec table = v_mul(v_load(moe_fp4_doubled), scale);
+    MOE_UNROLL
+    for (int n = 0; n < 4; n++) {
+        const vec sign = v_of_bits(w_and(w_left(a, 28 - 4 * n), w_set1(0x80000000)));
+        out[n] = v_xor(_mm256_permutevar8x32_ps(table, w_right(a, 4 * n)), sign);
+    }
 }
 
 /* 0, 1, 2, ... */

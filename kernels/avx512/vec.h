@@ -23,7 +23,7 @@ enum {
     DOT_COLS = 6,
     DOT_UNITS = 1,
     /* quantised formats: columns of a single row at once */
-    DOTS = 4,
+    DOTS = 2,
     /* attention: 16 sums, four vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 4,
@@ -270,9 +270,11 @@ static inline mask w_equal(words a, words b) {
     return _mm512_cmpeq_epi32_mask(a, b);
 }
 
-/* Twice the value of the FP4 code at bit n. */
-static inline vec v_fp4_doubled(words a, const int n) {
-    return _mm512_permutexvar_ps(w_right(a, n), _mm512_loadu_ps(moe_fp4_doubled));
+/* Weights of the FP4 codes at bits 0, 4, 8 and 12; scale is half of theirs. */
+static inline void v_fp4(vec out[4], words a, vec scale) {
+    const vec table = v_load(moe_fp4_doubled);
+    MOE_UNROLL
+    for (int n = 0; n < 4; n++) out[n] = v_mul(_mm512_permutexvar_ps(w_right(a, 4 * n), table), scale);
 }
 
 /* 0, 1, 2, ... */

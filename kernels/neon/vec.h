@@ -265,10 +265,14 @@ static inline mask w_equal(words a, words b) {
     return vceqq_u32(a, b);
 }
 
-/* Twice the value of the FP4 code at bit n: its fields where a float has them, times a power of two. */
-static inline vec v_fp4_doubled(words a, const int n) {
-    const words fields = w_and(w_right_signed(w_left(a, 28 - n), 6), w_set1(0x81c00000));
-    return v_mul(v_of_bits(fields), v_set1(0x1p127f));
+/* Weights of the FP4 codes at bits 0, 4, 8 and 12; scale is half of theirs. A code's fields are put where a
+ * float has its own; times a power of two they are twice its value. */
+static inline void v_fp4(vec out[4], words a, vec scale) {
+    MOE_UNROLL
+    for (int n = 0; n < 4; n++) {
+        const words fields = w_and(w_right_signed(w_left(a, 28 - 4 * n), 6), w_set1(0x81c00000));
+        out[n] = v_mul(v_mul(v_of_bits(fields), v_set1(0x1p127f)), scale);
+    }
 }
 
 /* No table of floats is looked up faster than a number is converted. */

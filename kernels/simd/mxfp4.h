@@ -3,8 +3,7 @@ enum { BITS = 4, BIASED = 0, EXPONENTS = 1 };
 
 MOE_INLINE void weights(vec out[4], words codes, vec scale, vec bias, bool one_group) {
     (void)bias, (void)one_group;
-    MOE_UNROLL
-    for (int part = 0; part < 4; part++) out[part] = v_mul(v_fp4_doubled(codes, BITS * part), scale);
+    v_fp4(out, codes, scale);
 }
 
 #include "kernels/simd/quads.h"
