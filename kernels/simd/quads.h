@@ -3,9 +3,9 @@
  * (EXPONENTS), and defines weights(out, codes, scale, bias, one_group): out[part] are the weights of elements
  * 4i + part; whether the vectors belong to one group.
  *
- * One row of activations multiplies weights as they are widened, several columns at a time: a column alone
- * has one chain of additions per half, and waits for it. More rows share a panel (kernels/simd/gemm.h). The
- * numbers of a strip's groups are converted to floats before its codes are read. */
+ * One row of activations multiplies weights as they are widened, two columns at a time: with AVX-512 a column
+ * alone has one chain of additions per half, and waits for it. More rows share a panel (kernels/simd/gemm.h).
+ * The numbers of a strip's groups are converted to floats before its codes are read. */
 enum {
     PARTS = 4,
     BLOCK = MOE_QUADS_BLOCK,
