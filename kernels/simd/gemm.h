@@ -40,7 +40,8 @@ typedef vec tile_sums[TILE_MAX][2];
 
 /* Adds one block: x[r] and w[c] point to it; the n_units units from u on. Half by half, and the compiler may
  * not keep the words of a 16-bit format from one half to the next: of 16 registers 12 are sums, and it would
- * rather spill those. */
+ * rather spill those. A weight of several rows is held in a register where gcc would load it once for each;
+ * where it would spill activations instead (AVX-512, weights in place) it is not. */
 MOE_INLINE void add_block(tile_sums *sum, const float *const *x, const unsigned char *const *w, size_t x_at,
                           size_t w_at, const size_t rows, const size_t cols, size_t u, const size_t n_units) {
     MOE_UNROLL
@@ -54,7 +55,7 @@ MOE_INLINE void add_block(tile_sums *sum, const float *const *x, const unsigned 
             MOE_UNROLL
             for (size_t c = 0; c < cols; c++) {
                 vec ws = load_half(w[c] + w_at, u + s, half);
-                if (rows > 1) ws = v_hold(ws);
+                if (rows > 1 && (UNITS > 1 || !IN_PLACE)) ws = v_hold(ws);
                 MOE_UNROLL
                 for (size_t r = 0; r < rows; r++) {
                     vec *to = &sum[s][r * cols + c][half];
@@ -164,7 +165,7 @@ MOE_INLINE void put_tile(const struct product *p, const struct group *g, tile_su
     MOE_UNROLL
     for (size_t r = 0; r < rows; r++) x[r] = product_row(p, i + r) + strip.at * MOE_LANES;
     MOE_UNROLL
-    for (size_t c = 0; c < cols; c++) w[c] = g->w[j + c];
+    for (size_t c = 0; c < cols; c++) w[c] = IN_PLACE ? moe_matrix_row(p->w, g->c + j + c) : g->w[j + c];
     tile(out, carried, x, w, g->tail + j, strip, rows, cols, n_units, ahead);
     for (size_t r = 0; (IN_PLACE || strip.last) && r < rows; r++)
         memcpy(p->y + (i + r) * p->ld_y + g->c + j, out + r * cols, cols * sizeof *out);
