@@ -1,5 +1,7 @@
 #include "base/convert.h"
 
+#include <assert.h>
+
 const float moe_fp4_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, -0.0f, -1, -2, -3, -4, -6, -8, -12};
 
 void moe_convert_to_f32(float *out, enum moe_format format, const void *data, size_t n) {
@@ -30,6 +32,7 @@ static void widen_group(float *y, const struct moe_matrix *w, const unsigned cha
         return;
     }
     const size_t bits = moe_format_bits(w->format);
+    assert(biases);
     const float bias = moe_number(number, biases, group);
     for (size_t i = 0; i < n; i++) {
         const float product = scale * (float)stream_bits(row, (first + i) * bits, bits);

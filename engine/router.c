@@ -83,8 +83,8 @@ static void choose_groups(const struct choice *c) {
             if (isnan(c->groups[best]) || c->groups[g] > c->groups[best]) best = g;
         c->groups[best] = taken;
     }
-    for (size_t i = 0; i < c->spec->n_experts; i++)
-        if (!isnan(c->groups[i / size])) c->compared[i] = -INFINITY;
+    for (size_t g = 0; g < r->n_groups; g++)
+        for (size_t i = 0; i < size && !isnan(c->groups[g]); i++) c->compared[g * size + i] = -INFINITY;
 }
 
 static void choose_top_k(const struct choice *c) {

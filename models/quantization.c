@@ -1,5 +1,6 @@
 #include "models/quantization.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,7 +99,8 @@ static moe_status read_mlx(struct moe_quantization *q, struct moe_json_value v, 
     q->kind = MOE_QUANTIZATION_MLX;
     MOE_TRY(read_settings(&q->top, v, true, err));
     for (; moe_json_next(&it, v, &key, &member); n++) n_bytes += strlen(key) + 1;
-    struct moe_name *names = calloc(n, sizeof *names); /* n > 0: group_size and bits at least */
+    assert(n > 0); /* group_size and bits at least */
+    struct moe_name *names = calloc(n, sizeof *names);
     q->modules = calloc(n, sizeof *q->modules);
     q->strings = malloc(n_bytes);
     moe_status status = MOE_E_MEMORY;

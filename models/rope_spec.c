@@ -148,7 +148,7 @@ static moe_status fill_by_factors(float *inv_freq, const struct settings *s, con
 static moe_status fill_longrope(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
     double attention, original = (double)s->original;
     MOE_TRY(fill_by_factors(out->inv_freq, s, "short_factor", err));
-    out->long_inv_freq = malloc(out->n_pairs * sizeof *out->long_inv_freq);
+    out->long_inv_freq = calloc(out->n_pairs, sizeof *out->long_inv_freq);
     if (!out->long_inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     MOE_TRY(fill_by_factors(out->long_inv_freq, s, "long_factor", err));
     double usual = s->factor <= 1 ? 1 : sqrt(1 + log(s->factor) / log(original));
@@ -293,7 +293,7 @@ static moe_status read(struct moe_rope_spec *out, struct settings *s,
     bool plain = !strcmp(type, "default");
     if (!plain) MOE_TRY(read_factor(s, type, err));
     out->n_pairs = s->dim / 2;
-    out->inv_freq = malloc(out->n_pairs * sizeof *out->inv_freq);
+    out->inv_freq = calloc(out->n_pairs, sizeof *out->inv_freq);
     if (!out->inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     MOE_TRY(fill(out, s, type, err));
     if (!plain) MOE_TRY(read_score_scale(&out->score_scale, s, err));

@@ -1,4 +1,5 @@
 /* The plan of each layer: dense or MoE, its window. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,7 @@ static moe_status read_windows(struct moe_spec *s, struct moe_json_value config,
 }
 
 moe_status moe_spec_layers(struct moe_spec *s, struct moe_json_value config, moe_error *err) {
+    assert(s->n_layers > 0);
     MOE_TRY(read_dense(s, config, err));
     bool *sliding = calloc(s->n_layers, sizeof *sliding);
     if (!sliding) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");

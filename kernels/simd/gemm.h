@@ -149,8 +149,7 @@ struct group {
 };
 
 /* Makes `strip` of the n columns of a group ready. */
-MOE_INLINE void group_load(struct group *g, const struct product *p, const struct strip strip,
-                           const size_t n);
+MOE_INLINE void group_load(struct group *g, const struct product *p, struct strip strip, size_t n);
 
 /* All products of a single row, from column `first` to before `end`. */
 MOE_INLINE void single_row(const struct product *p, size_t first, size_t end);

@@ -169,6 +169,7 @@ static moe_model *open_fixture(const struct fixture *f, moe_tensors **dump) {
 
 ParameterizedTestParameters(exact, tokens) {
     const struct fixtures f = list_fixtures();
+    cr_assert_gt(f.n, 0);
     struct fixture *cases = cr_malloc(f.n * sizeof *cases); /* where Criterion's workers see them */
     memcpy(cases, f.list, f.n * sizeof *cases);
     free(f.list);
