@@ -88,13 +88,6 @@ static moe_status get_plain(struct request *r, struct moe_matrix *out) {
     return MOE_OK;
 }
 
-/* config.json does not say what the tensor `name` shows. */
-static moe_status fail_silent(struct request *r, const char *expected, const char *name) {
-    const struct moe_quantization *q = r->st->quantization;
-    return MOE_FAIL(r->err, MOE_E_FORMAT, "%s: %s: expected %s, because of tensor %s", q->file, q->key,
-                    expected, name);
-}
-
 /* Adds what config.json says to a message about a tensor that does not agree with it. */
 static moe_status explain(struct request *r, const struct moe_module_quantization *m, moe_status status) {
     const struct moe_quantization *q = r->st->quantization;
@@ -135,7 +128,9 @@ static moe_status get_mlx(struct request *r, struct moe_matrix *out) {
     const struct moe_quantization *q = r->st->quantization;
     char module[MAX_NAME];
     write_sibling(module, r->name, "");
-    if (q->kind != MOE_QUANTIZATION_MLX) return fail_silent(r, "group_size and bits", r->name);
+    if (q->kind != MOE_QUANTIZATION_MLX)
+        return MOE_FAIL(r->err, MOE_E_FORMAT, "%s: %s: expected group_size and bits, because of tensor %s",
+                        q->file, q->key, r->name);
     const struct moe_module_quantization *m = moe_quantization_module(q, module);
     if (!m->quantised)
         return MOE_FAIL(r->err, MOE_E_FORMAT, "%s: %s.%s: false, but tensor %s is quantised", q->file, q->key,
@@ -155,8 +150,6 @@ static moe_status get_fp8(struct request *r, struct moe_matrix *out) {
     char scales[MAX_NAME];
     struct moe_source_tensor w, scale;
     write_partner(scales, r->name, "_scale_inv");
-    if (r->st->quantization->kind != MOE_QUANTIZATION_FP8)
-        return fail_silent(r, "quant_method \"fp8\"", r->name);
     const size_t grid[] = {blocks_of(r->rows), blocks_of(r->cols)};
     MOE_TRY(get(r, &w, r->name, (size_t[]){r->rows, r->cols}, 2, MOE_DTYPE_BIT(F8_E4M3)));
     MOE_TRY(get(r, &scale, scales, grid, 2, MOE_DTYPES_FLOAT));
@@ -176,8 +169,6 @@ static moe_status get_mxfp4(struct request *r, struct moe_matrix *out) {
     struct moe_source_tensor w, scale;
     write_partner(blocks, r->name, "_blocks");
     write_partner(scales, r->name, "_scales");
-    if (r->st->quantization->kind != MOE_QUANTIZATION_MXFP4)
-        return fail_silent(r, "quant_method \"mxfp4\"", blocks);
     if (r->cols % MXFP4_GROUP) return fail_groups(r, MXFP4_GROUP, blocks);
     const size_t shape[] = {r->rows, r->cols / MXFP4_GROUP, MXFP4_GROUP / 2};
     MOE_TRY(get(r, &w, blocks, shape, 3, MOE_DTYPE_BIT(U8)));

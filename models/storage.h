@@ -13,7 +13,7 @@
  *        Only if NAME does not end in ".weight".
  *
  * A stack of n matrices is the same, each tensor with n in front of its shape. The tensors tell which form it
- * is, matrix by matrix; config.json must say the same of it. */
+ * is, matrix by matrix; of MLX config.json must say the bits and the group size. */
 
 #include "models/quantization.h"
 #include "models/source.h"
