@@ -27,6 +27,8 @@ struct replay {
     size_t wrong_experts, compared;
 };
 
+static const char *const tap_names[] = {"hidden", "experts", "router", "ffn_in", "ffn_out"};
+static const double tolerance = 1e-3; /* in standard deviations of what is compared */
 static moe_error err;
 
 static const float *floats(const moe_tensor_view *t) {
@@ -56,13 +58,13 @@ static bool contains(const moe_tensor_view *t, size_t first, size_t n, uint32_t 
 }
 
 static void compare_tap(void *context, const moe_tap *tap) {
-    static const char *const names[] = {"hidden", "experts", "router", "ffn_in", "ffn_out"};
     struct replay *r = context;
     char name[64];
     moe_tensor_view t;
-    snprintf(name, sizeof name, "%s.%zu", names[tap->kind], tap->layer);
+    snprintf(name, sizeof name, "%s.%zu", tap_names[tap->kind], tap->layer);
     if (!moe_tensors_find(&t, r->dump, name)) return;
     r->compared++;
+    double std = tap->ids ? 1 : std_of(floats(&t), t.shape[0] * t.shape[1]);
     cr_assert_eq(t.shape[1], tap->n, "%s", name);
     for (size_t i = 0; i < tap->n_rows * tap->n; i++) {
         size_t at = r->first_row * tap->n + i, row = at / tap->n;
@@ -70,7 +72,7 @@ static void compare_tap(void *context, const moe_tap *tap) {
         if (tap->ids) {
             r->wrong_experts += !contains(&t, row * tap->n, tap->n, tap->ids[i]);
         } else {
-            double difference = fabs((double)tap->values[i] - (double)floats(&t)[at]);
+            double difference = fabs((double)tap->values[i] - (double)floats(&t)[at]) / std;
             if (!(difference <= r->worst[tap->kind])) r->worst[tap->kind] = difference;
         }
     }
@@ -116,7 +118,10 @@ static void replay(const moe_model *model, struct replay *r, const char *name) {
         cr_assert_eq((int64_t)token, integer(&generated, at - n_prompt), "%s: token %zu", name,
                      at - n_prompt);
     }
-    cr_expect_leq(worst, 1e-3 * std, "%s: logits differ by %g of a std of %g", name, worst, std);
+    cr_expect_leq(worst, tolerance * std, "%s: logits differ by %g of a std of %g", name, worst, std);
+    for (size_t kind = 0; kind <= MOE_TAP_FFN_OUT; kind++)
+        cr_expect_leq(r->worst[kind], tolerance, "%s: %s differs by %g std", name, tap_names[kind],
+                      r->worst[kind]);
     cr_log_info("%s: logits differ by %.1e std, hidden by %.1e\n", name, worst / std,
                 r->worst[MOE_TAP_HIDDEN]);
     free(rows);
