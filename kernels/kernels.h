@@ -138,12 +138,13 @@ struct moe_rows {
  * l holds 2l + 1; for QUADS: of a block of 64 lane l < 16 takes elements 4l, then 4l + 2, lane 16 + l takes
  * 4l + 1, then 4l + 3), the last block padded with weights +0, whatever its scale. Bits depend on format and
  * k alone, never on n_cols, x->n or tiling. Tiles of several rows and columns share the loads; a tile's bits
- * are those of the plain dot product. A weight w is, exactly as base/convert.h has it: F32, BF16, F16   what
- * is stored FP8              e4m3(code) * scale, one product MXFP4            value(code) * 2^(scale - 127):
- * exact, also where it is subnormal (scale byte 0); infinite where it is too large, so for byte 255 every
- * value but 0 and 0.5; a code of zero is a zero of its sign AFFINE           scale * code, rounded, + bias,
- * rounded with scale and bias widened exactly. NaN and Inf of scales come out as these operations give them.
- */
+ * are those of the plain dot product. A weight w is, exactly as base/convert.h has it:
+ * - F32, BF16, F16: what is stored.
+ * - FP8: e4m3(code) * scale, one product.
+ * - MXFP4: value(code) * 2^(scale - 127), exact, also where it is subnormal (scale byte 0); infinite where it
+ * is too large, so for byte 255 every value but 0 and 0.5; a code of zero is a zero of its sign.
+ * - AFFINE: scale * code, rounded, + bias, rounded, with scale and bias widened exactly.
+ * NaN and Inf of scales come out as these operations give them. */
 typedef void moe_gemm_fn(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                          size_t first, size_t n_cols);
 

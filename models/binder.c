@@ -43,8 +43,11 @@ static void count_tensor(struct moe_binder *b) {
 }
 
 moe_status moe_binder_own(struct moe_binder *b, void **out, size_t n) {
-    enum { LARGE = 1 << 20 }; /* small blocks are not worth asking the system about */
-    struct owned *o = n < LARGE || n <= moe_memory_available() ? malloc(sizeof *o + n) : NULL;
+    enum { LARGE = 1 << 20 }; /* less is not worth asking the system about */
+    b->unasked += n;
+    bool fits = b->unasked < LARGE || b->unasked <= moe_memory_available();
+    if (b->unasked >= LARGE) b->unasked = 0;
+    struct owned *o = fits ? malloc(sizeof *o + n) : NULL;
     *out = NULL;
     if (!o) return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
     o->next = b->out->owned;
@@ -92,10 +95,15 @@ moe_status moe_bind_linear(struct moe_binder *b, struct moe_linear *out, enum mo
     return bias ? moe_bind_vector(b, &out->bias, role, ".bias", rows) : MOE_OK;
 }
 
-/* Elements of `size` bytes; row r of the source becomes column r. */
-static void put_column(unsigned char *out, const unsigned char *row, size_t r, size_t rows, size_t cols,
-                       size_t size) {
-    for (size_t c = 0; c < cols; c++) memcpy(out + (c * rows + r) * size, row + c * size, size);
+/* Rows that are turned together: what they write to one row of the other matrix fills cache lines. */
+enum { STRIP_ROWS = 32 };
+
+/* Elements of `size` bytes: the n rows of `strip`, the first of them row r, become columns of out. */
+static void put_columns(unsigned char *out, const unsigned char *strip, size_t strip_bytes, size_t r,
+                        size_t n, const struct moe_matrix *w, size_t size) {
+    for (size_t c = 0; c < w->cols; c++)
+        for (size_t i = 0; i < n; i++)
+            memcpy(out + (c * w->rows + r + i) * size, strip + i * strip_bytes + c * size, size);
 }
 
 moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, const struct moe_matrix *w) {
@@ -103,16 +111,19 @@ moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, con
     enum moe_format format = plain ? w->format : MOE_FORMAT_F32;
     size_t size = moe_format_bits(format) / 8;
     void *data;
-    float *row = NULL;
+    float *widened = NULL;
     MOE_TRY(moe_binder_own(b, &data, w->rows * w->cols * size));
-    if (!plain && !(row = malloc(w->cols * sizeof *row)))
+    if (!plain && !(widened = malloc(STRIP_ROWS * w->cols * sizeof *widened)))
         return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
-    for (size_t r = 0; r < w->rows; r++) {
-        if (!plain) moe_matrix_widen(row, w, r);
-        put_column(data, plain ? moe_matrix_row(w, r) : (const unsigned char *)row, r, w->rows, w->cols,
-                   size);
+    for (size_t r = 0; r < w->rows; r += STRIP_ROWS) {
+        size_t n = w->rows - r < STRIP_ROWS ? w->rows - r : STRIP_ROWS;
+        for (size_t i = 0; !plain && i < n; i++) moe_matrix_widen(widened + i * w->cols, w, r + i);
+        if (plain)
+            put_columns(data, moe_matrix_row(w, r), w->row_bytes, r, n, w, size);
+        else
+            put_columns(data, (const unsigned char *)widened, w->cols * size, r, n, w, size);
     }
-    free(row);
+    free(widened);
     *out = (struct moe_matrix){
         .format = format, .rows = w->cols, .cols = w->rows, .row_bytes = w->rows * size, .data = data};
     b->storage.layouts[moe_format_layout(format)] = true;

@@ -14,6 +14,7 @@ struct moe_binder {
     const struct moe_weights_progress *progress;
     struct moe_matrix *scratch; /* [n_experts] */
     size_t layer, expert, done, total;
+    size_t unasked; /* bytes owned since the system was last asked whether it has them */
     moe_error *err;
 };
 

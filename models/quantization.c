@@ -96,7 +96,7 @@ static moe_status read_mlx(struct moe_quantization *q, struct moe_json_value v, 
     struct moe_json_value member;
     const char *key;
     size_t n = 0, n_bytes = 0;
-    q->kind = MOE_QUANTIZATION_MLX;
+    q->mlx = true;
     MOE_TRY(read_settings(&q->top, v, true, err));
     for (; moe_json_next(&it, v, &key, &member); n++) n_bytes += strlen(key) + 1;
     assert(n > 0); /* group_size and bits at least */
@@ -141,16 +141,13 @@ static moe_status check_block(struct moe_json_value v, moe_error *err) {
                     (long long)size[0], (long long)size[1]);
 }
 
-static moe_status read_method(struct moe_quantization *q, struct moe_json_value v, moe_error *err) {
+/* A method that is reproduced; its tensors say the rest. */
+static moe_status check_method(struct moe_json_value v, moe_error *err) {
     struct moe_json_value method_value = moe_json_get(v, "quant_method");
     const char *method;
     MOE_TRY(moe_json_string(&method, method_value, err));
-    if (!strcmp(method, "mxfp4")) {
-        q->kind = MOE_QUANTIZATION_MXFP4;
-        return MOE_OK;
-    }
+    if (!strcmp(method, "mxfp4")) return MOE_OK;
     if (strcmp(method, "fp8")) return refuse(method_value, method, err);
-    q->kind = MOE_QUANTIZATION_FP8;
     MOE_TRY(check_block(v, err));
     /* ue8m0: the scales are powers of two. They may still be stored as F32; their dtype tells */
     MOE_TRY(check_choice(v, "scale_fmt", "float", "ue8m0", err));
@@ -172,7 +169,7 @@ static moe_status read(struct moe_quantization *q, struct moe_json_value config,
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", v.doc->file, v.path);
     mlx |= moe_json_has(v, "group_size") || moe_json_has(v, "bits");
     mlx &= !moe_json_has(v, "quant_method");
-    return mlx ? read_mlx(q, v, err) : read_method(q, v, err);
+    return mlx ? read_mlx(q, v, err) : check_method(v, err);
 }
 
 moe_status moe_quantization_read(struct moe_quantization *out, struct moe_json_value config, moe_error *err) {

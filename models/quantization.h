@@ -7,18 +7,7 @@
 #include "loader/json.h"
 #include "loader/names.h"
 
-/* NONE   nothing is said.
- * MLX    mlx-lm: groups of a row, their size and the bits of a code by module.
- * FP8    transformers' finegrained FP8: E4M3, one scale per block of 128 x 128.
- * MXFP4  gpt-oss as OpenAI ships it: groups of 32. */
-enum moe_quantization_kind {
-    MOE_QUANTIZATION_NONE,
-    MOE_QUANTIZATION_MLX,
-    MOE_QUANTIZATION_FP8,
-    MOE_QUANTIZATION_MXFP4
-};
-
-/* Of one module, kind MLX. */
+/* Of one module as mlx-lm quantises it: groups of a row, their size and the bits of a code. */
 struct moe_module_quantization {
     bool quantised;         /* false: its weights are plain, and the rest is unused */
     enum moe_format format; /* MXFP4, or one of the AFFINE ones */
@@ -26,9 +15,9 @@ struct moe_module_quantization {
 };
 
 struct moe_quantization {
-    enum moe_quantization_kind kind;
-    char *file;                                   /* owned: config.json, for messages */
-    const char *key;                              /* the one of config.json that was read, for messages */
+    bool mlx;        /* the settings of modules are there; FP8 and MXFP4 have none */
+    char *file;      /* owned: config.json, for messages */
+    const char *key; /* the one of config.json that was read, for messages */
     struct moe_module_quantization top, *modules; /* modules: what differs from top, owned */
     struct moe_names names;                       /* -> modules */
     char *strings;                                /* the names, owned */
@@ -41,8 +30,8 @@ struct moe_quantization {
 moe_status moe_quantization_read(struct moe_quantization *out, struct moe_json_value config, moe_error *err);
 void moe_quantization_free(struct moe_quantization *q);
 
-/* How `module` ("model.layers.0.mlp.gate") is quantised if it is: its own settings, or those of all. Kind MLX
- * only. Borrowed. */
+/* How `module` ("model.layers.0.mlp.gate") is quantised if it is: its own settings, or those of all.
+ * Borrowed. Only with `mlx`. */
 const struct moe_module_quantization *moe_quantization_module(const struct moe_quantization *q,
                                                               const char *module);
 

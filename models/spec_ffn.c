@@ -27,8 +27,9 @@ static moe_status read_groups(struct moe_spec *s, struct moe_json_value config, 
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: topk_group: %zu is more than the %zu groups", file,
                         r->top_groups, r->n_groups);
     if (f->grouping == MOE_GROUPS_TOP_2_SUM && size < 2)
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: n_group: %zu groups of %zu experts have no one expert each",
-                        file, r->n_groups, s->n_experts);
+        return MOE_FAIL(err, MOE_E_FORMAT,
+                        "%s: n_group: of %zu groups of one expert none has two to be rated by", file,
+                        r->n_groups);
     if (s->top_k > r->top_groups * size)
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: %zu is more than the %zu experts of %zu groups", file,
                         s->family->top_k.key, s->top_k, r->top_groups * size, r->top_groups);

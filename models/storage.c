@@ -128,7 +128,7 @@ static moe_status get_mlx(struct request *r, struct moe_matrix *out) {
     const struct moe_quantization *q = r->st->quantization;
     char module[MAX_NAME];
     write_sibling(module, r->name, "");
-    if (q->kind != MOE_QUANTIZATION_MLX)
+    if (!q->mlx)
         return MOE_FAIL(r->err, MOE_E_FORMAT, "%s: %s: expected group_size and bits, because of tensor %s",
                         q->file, q->key, r->name);
     const struct moe_module_quantization *m = moe_quantization_module(q, module);

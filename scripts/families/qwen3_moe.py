@@ -52,6 +52,13 @@ def random(d: Draw) -> Config:
     return c
 
 
+# Passed while generating, it changes the frequencies of new rows alone: cached keys stay as they are.
+LONGROPE: Config = {
+    "rope_type": "longrope",
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+    "long_factor": [2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0],
+    "original_max_position_embeddings": 32,
+}
 CASES = (
     case("default", without={"norm_topk_prob": False}),
     case(
@@ -165,6 +172,15 @@ CASES = (
         NO_ROPE,
         n_prompt=16,
         n_generate=20,
+        style="v5",
+    ),
+    case("rope-longrope", {**ONE, "rope_scaling": LONGROPE, "rope_theta": 1000.0}, NO_ROPE, n_prompt=40),
+    case(
+        "rope-longrope-grow",
+        {**ONE, "rope_scaling": LONGROPE, "rope_theta": 1000.0},
+        {"rope_scaling": {**LONGROPE, "long_factor": LONGROPE["short_factor"]}},
+        n_prompt=24,
+        n_generate=16,
         style="v5",
     ),
 )

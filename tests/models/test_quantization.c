@@ -25,37 +25,34 @@ static struct moe_quantization read_good(const char *text) {
     return q;
 }
 
-Test(quantization, kinds) {
+Test(quantization, methods) {
     static const struct {
         const char *text;
-        enum moe_quantization_kind kind;
+        bool mlx;
         const char *key;
     } cases[] = {
-        {"{}", MOE_QUANTIZATION_NONE, "quantization_config"},
-        {"{\"quantization\": null, \"quantization_config\": null}", MOE_QUANTIZATION_NONE,
-         "quantization_config"},
-        {"{\"quantization\": {\"group_size\": 64, \"bits\": 4}}", MOE_QUANTIZATION_MLX, "quantization"},
-        {"{\"quantization_config\": {\"group_size\": 64, \"bits\": 4}}", MOE_QUANTIZATION_MLX,
-         "quantization_config"},
+        {"{}", false, "quantization_config"},
+        {"{\"quantization\": null, \"quantization_config\": null}", false, "quantization_config"},
+        {"{\"quantization\": {\"group_size\": 64, \"bits\": 4}}", true, "quantization"},
+        {"{\"quantization_config\": {\"group_size\": 64, \"bits\": 4}}", true, "quantization_config"},
         /* mlx-lm's own word is the last one */
         {"{\"quantization_config\": {\"quant_method\": \"gptq\"}, \"quantization\": {\"group_size\": 64, "
          "\"bits\": 4}}",
-         MOE_QUANTIZATION_MLX, "quantization"},
+         true, "quantization"},
         {"{\"quantization_config\": {\"quant_method\": \"mxfp4\", \"modules_to_not_convert\": [\"lm_head\"]}}",
-         MOE_QUANTIZATION_MXFP4, "quantization_config"},
-        {"{\"quantization_config\": {\"quant_method\": \"fp8\"}}", MOE_QUANTIZATION_FP8,
-         "quantization_config"},
+         false, "quantization_config"},
+        {"{\"quantization_config\": {\"quant_method\": \"fp8\"}}", false, "quantization_config"},
         {"{\"quantization_config\": {\"quant_method\": \"fp8\", \"weight_block_size\": [128, 128], "
          "\"activation_scheme\": \"dynamic\", \"fmt\": \"e4m3\", \"scale_fmt\": \"ue8m0\", \"expert_dtype\": "
          "\"fp8\"}}",
-         MOE_QUANTIZATION_FP8, "quantization_config"},
+         false, "quantization_config"},
         {"{\"quantization_config\": {\"quant_method\": \"fp8\", \"scale_fmt\": \"float\", \"expert_dtype\": "
          "null}}",
-         MOE_QUANTIZATION_FP8, "quantization_config"},
+         false, "quantization_config"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct moe_quantization q = read_good(cases[i].text);
-        cr_expect_eq(q.kind, cases[i].kind, "%s", cases[i].text);
+        cr_expect_eq(q.mlx, cases[i].mlx, "%s", cases[i].text);
         cr_expect_str_eq(q.key, cases[i].key, "%s", cases[i].text);
         cr_expect_str_eq(q.file, "some/config.json");
         moe_quantization_free(&q);

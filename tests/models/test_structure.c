@@ -119,7 +119,6 @@ Test(structure, alternating_rows_are_not_fp8) {
     r->zeros = calloc(1 << 16, sizeof *r->zeros);
     cr_assert_eq(moe_json_open(&doc, MOE_FIXTURES "/structure/gpt_oss.json", 1 << 20, &err), MOE_OK);
     cr_assert_eq(moe_spec_resolve(&spec, moe_json_root(&doc), &err), MOE_OK, "%s", err.message);
-    spec.quantization.kind = MOE_QUANTIZATION_FP8;
     const struct moe_source source = {r, has_fp8, get};
     cr_expect_eq(moe_weights_bind(&weights, &spec, &source, NULL, &err), MOE_E_UNSUPPORTED);
     cr_expect(strstr(err.message, "gpt_oss.json: FP8 is not supported for tensor "
