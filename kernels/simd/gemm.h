@@ -5,9 +5,10 @@
  * the units of a tile one after the other, going over its rows once for each: so the tile has as many rows
  * and columns as two sums per product leave room for.
  *
- * Quantised formats (enum { IN_PLACE } is 0, kernels/simd/quads.h) do not pay for widening with every two
- * rows: a strip of a group's columns is widened once, into a panel of floats in packed order, and load_half
- * reads that. The sums of the tiles wait in memory between strips.
+ * Formats whose weights take work to widen (enum { IN_PLACE } is 0, LAYOUT that of their codes,
+ * kernels/simd/quads.h) do not pay for it with every two rows: a strip of a group's columns is widened once,
+ * into a panel of floats in packed order, and load_half reads that. The sums of the tiles wait in memory
+ * between strips.
  *
  * Weights come from memory, and a tile of several columns reads as many streams, which the hardware's
  * prefetchers follow badly. So a single row takes one column after the other, all units at once: one stream,
@@ -207,7 +208,7 @@ MOE_INLINE void columns(const struct product *p, size_t from, size_t to, size_t 
         put_tiles(p, &g, carried, all, from, to, cols, dot_cols, more);
         return;
     }
-    const size_t n_blocks = moe_layout_padded(MOE_LAYOUT_QUADS, p->w->cols) / MOE_LANES;
+    const size_t n_blocks = (p->w->cols + PADDED_TO - 1) / PADDED_TO * (PADDED_TO / MOE_LANES);
     struct strip strip = {.first = true};
     do {
         strip.n = n_blocks - strip.at < STRIP_BLOCKS ? n_blocks - strip.at : STRIP_BLOCKS;

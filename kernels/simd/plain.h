@@ -3,7 +3,8 @@ enum {
     BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
     ROOM_BYTES = BLOCK_BYTES, /* for the last, partial block of a column */
     IN_PLACE = 1,
-    STRIP_BLOCKS = 1 /* not asked for */
+    STRIP_BLOCKS = 1, /* not asked for, nor is */
+    PADDED_TO = MOE_LANES
 };
 
 #include "kernels/simd/gemm.h"

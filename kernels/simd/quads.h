@@ -12,6 +12,7 @@ enum {
     CODES_BYTES = BLOCK * BITS / 8,
     BLOCK_BYTES = MOE_LANES * sizeof(float), /* in a panel */
     IN_PLACE = 0,
+    PADDED_TO = MOE_QUADS_BLOCK,
     STRIP_BLOCKS = 32, /* a panel of six columns takes 24 KiB, half of the first level cache or all of it */
     ROOM_BYTES = STRIP_BLOCKS * BLOCK_BYTES,
     DOT_BLOCKS = 64, /* of a single row, between conversions of numbers */
