@@ -7,7 +7,7 @@
 
 #include "engine/moe.h"
 
-/* The first number of a file of /sys, or `absent`. */
+/* The first number of a file of /sys, without its unit, or `absent`. */
 static unsigned long long read_number(const char *path, unsigned long long absent) {
     FILE *f = fopen(path, "re");
     if (!f) return absent;
@@ -56,4 +56,32 @@ size_t moe_physical_cores(void) {
         n++;
     }
     return n ? n : 1;
+}
+
+/* Number `field` of the last cache that serves `cpu`: caches are numbered outwards. */
+static unsigned long long last_cache(size_t cpu, const char *field) {
+    unsigned long long value = 0, absent = UINT64_MAX;
+    for (int i = 0; i < 8; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/cache/index%d/%s", cpu, i, field);
+        unsigned long long n = read_number(path, absent);
+        if (n == absent) break;
+        value = n;
+    }
+    return value;
+}
+
+size_t moe_cache_bytes(void) {
+    cpu_set_t allowed, seen;
+    CPU_ZERO(&seen);
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return 0;
+    size_t bytes = 0;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        unsigned long long first = last_cache(cpu, "shared_cpu_list");
+        if (first >= CPU_SETSIZE || CPU_ISSET(first, &seen)) continue;
+        CPU_SET(first, &seen);
+        bytes += (size_t)last_cache(cpu, "size") * 1024; /* in KiB, whatever its size */
+    }
+    return bytes;
 }

@@ -8,4 +8,8 @@
  * if the system does not tell. */
 size_t moe_memory_available(void);
 
+/* Bytes of the last-level caches of the CPUs that the process may use, each counted once; 0 if the system
+ * does not tell. */
+size_t moe_cache_bytes(void);
+
 #endif

@@ -1,23 +1,34 @@
-/* The machine's limits, measured as the engine would use them: the same threads, the kernels' own probes. */
+/* The machine's limits, measured as the engine would use them: the same threads, the kernels' own probes.
+ *
+ * Memory is read from huge pages, and in every way that the kernels know, because a limit is what is
+ * possible: on an Emerald Rapids one thread reads 14.3 GB/s in one stream, 16.4 with prefetches, 17.3 in four
+ * streams; two threads 28, 32 and 35. The buffer must not fit the caches, by a wide margin: one of the size
+ * of that machine's last level, 260 MiB, was read at 39 GB/s. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
+#include "base/machine.h"
 #include "base/status.h"
 #include "engine/threads.h"
 #include "kernels/select.h"
 
 enum {
-    READ_BYTES = 256 << 20, /* beyond any last-level cache of a machine with few cores */
+    LEAST_BYTES = 64 << 20,
+    USUAL_BYTES = 256 << 20,
+    MOST_BYTES = 1 << 30,
+    HUGE_PAGE = 2 << 20,
     READ_SLICE = 1 << 20,
-    FMA_ROUNDS = 200000,
+    FMA_ROUNDS = 1000000,
     REPEATS = 5
 };
 
 struct probe {
     const struct moe_kernels *kernels;
-    const unsigned char *data;
+    moe_probe_read_fn *read;
+    unsigned char *data; /* [bytes] */
+    size_t bytes;
     volatile float sink; /* of worker 0 only: keeps the calls from being dropped */
 };
 
@@ -27,12 +38,19 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Untouched pages would all be the one zero page. By all workers, so that memory near to each is used. */
+static void touch_memory(struct moe_worker *worker, void *context) {
+    struct probe *p = context;
+    size_t i;
+    while (moe_worker_next(worker, p->bytes / HUGE_PAGE, &i)) memset(p->data + i * HUGE_PAGE, 1, HUGE_PAGE);
+}
+
 static void read_memory(struct moe_worker *worker, void *context) {
     struct probe *p = context;
     float sum = 0;
     size_t i;
-    while (moe_worker_next(worker, READ_BYTES / READ_SLICE, &i))
-        sum += p->kernels->probe_read(p->data + i * READ_SLICE, READ_SLICE);
+    while (moe_worker_next(worker, p->bytes / READ_SLICE, &i))
+        sum += p->read(p->data + i * READ_SLICE, READ_SLICE);
     if (worker->rank == 0) p->sink = sum;
 }
 
@@ -54,6 +72,29 @@ static double fastest(struct moe_team *team, size_t n_workers, moe_work_fn *fn, 
     return best;
 }
 
+/* Twice the caches, between the usual and the most, but no more than half of what memory is left. */
+static size_t buffer_bytes(void) {
+    size_t bytes = 2 * moe_cache_bytes(), spare = moe_memory_available() / 2;
+    if (bytes < USUAL_BYTES) bytes = USUAL_BYTES;
+    if (bytes > MOST_BYTES) bytes = MOST_BYTES;
+    if (bytes > spare) bytes = spare;
+    if (bytes < LEAST_BYTES) bytes = LEAST_BYTES;
+    return bytes / HUGE_PAGE * HUGE_PAGE;
+}
+
+static double memory_bandwidth(struct probe *p, struct moe_team *team, size_t n_workers) {
+    moe_probe_read_fn *const ways[] = {p->kernels->probe_read, p->kernels->probe_read_ahead,
+                                       p->kernels->probe_read_streams};
+    double best = 0;
+    moe_team_run(team, n_workers, touch_memory, p);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        p->read = ways[i];
+        double seconds = fastest(team, n_workers, read_memory, p);
+        if (best == 0 || seconds < best) best = seconds;
+    }
+    return (double)p->bytes / best;
+}
+
 moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads, const char *isa,
                               moe_error *err) {
     struct moe_kernels kernels;
@@ -62,14 +103,15 @@ moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads
     *bandwidth = *flops = 0;
     MOE_TRY(moe_isa_select(&selected, isa, err));
     moe_kernels_select(&kernels, selected);
-    void *data = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %d bytes wanted", READ_BYTES);
-    memset(data, 1, READ_BYTES); /* untouched pages would all be the one zero page */
-    struct probe p = {.kernels = &kernels, .data = data};
+    size_t bytes = buffer_bytes(), mapped = bytes + HUGE_PAGE;
+    unsigned char *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", mapped);
+    struct probe p = {.kernels = &kernels, .data = map + (-(uintptr_t)map & (HUGE_PAGE - 1)), .bytes = bytes};
+    madvise(p.data, bytes, MADV_HUGEPAGE); /* where it is refused, small pages are what is possible */
     size_t n = n_threads ? n_threads : moe_physical_cores();
     moe_team_init(&team);
-    *bandwidth = READ_BYTES / fastest(&team, n, read_memory, &p);
+    *bandwidth = memory_bandwidth(&p, &team, n);
     *flops = (double)n * FMA_ROUNDS * MOE_PROBE_FLOPS / fastest(&team, n, multiply_add, &p);
-    munmap(data, READ_BYTES);
+    munmap(map, mapped);
     return MOE_OK;
 }

@@ -160,6 +160,10 @@ typedef void moe_pack_fn(float *y, const float *x, size_t k);
  * 8 bits, as a number: it depends on every word, and on no order. */
 typedef float moe_probe_read_fn(const void *p, size_t bytes);
 
+/* The same number, read in other ways, for which is fastest depends on the machine: lines asked for a few
+ * pages early, and four parts side by side. */
+typedef moe_probe_read_fn moe_probe_read_ahead_fn, moe_probe_read_streams_fn;
+
 /* n rounds of MOE_PROBE_FLOPS floating-point operations (half as many independent fused multiply-adds, on
  * registers alone), to measure how fast they can be. Returns 1: each chain stays at its fixed point. */
 enum { MOE_PROBE_FLOPS = 768 };

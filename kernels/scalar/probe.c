@@ -12,6 +12,14 @@ float moe_probe_read_scalar(const void *p, size_t bytes) {
     return (float)(sum >> 8);
 }
 
+float moe_probe_read_ahead_scalar(const void *p, size_t bytes) {
+    return moe_probe_read_scalar(p, bytes);
+}
+
+float moe_probe_read_streams_scalar(const void *p, size_t bytes) {
+    return moe_probe_read_scalar(p, bytes);
+}
+
 float moe_probe_fma_scalar(size_t n) {
     float x[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     volatile float half = 0.5f; /* unknown to the compiler, which would otherwise compute the answer itself */

@@ -17,6 +17,8 @@ const struct moe_kernels MOE_NAME(kernels) = {
     .attention_block = MOE_NAME(attention_block),
     .router_softmax_topk = MOE_NAME(router_softmax_topk),
     .probe_read = MOE_NAME(probe_read),
+    .probe_read_ahead = MOE_NAME(probe_read_ahead),
+    .probe_read_streams = MOE_NAME(probe_read_streams),
     .probe_fma = MOE_NAME(probe_fma),
     .format =
         {
