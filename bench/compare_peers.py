@@ -180,18 +180,14 @@ KEPT = ("bandwidth_gbs", "peak_gflops", "bytes_per_token", "flops_per_token", "l
 
 
 def measure_moe(setting: Setting, candidate: Candidate, n_threads: int) -> dict[str, Any]:
-    """One process for every depth, since moe-bench tests all combinations of its lists."""
+    """A process for every depth and number of tokens, since moe-bench tests all combinations of its lists."""
     args, out = setting.args, {}
     is_synthetic = "--format" in candidate.options
     synthetic = ["--synthetic", str(args.shape), "--layers", str(args.layers), "--seed", str(args.seed)]
     model = synthetic if is_synthetic else ["-m", str(setting.checkpoint), "--seed", str(args.seed)]
-    for depth in sorted({test.depth for test in setting.tests}):
-        here = [test for test in setting.tests if test.depth == depth]
-        lists = {
-            "-p": sorted({t.n for t in here if t.kind == "pp"} or {0}),
-            "-n": sorted({t.n for t in here if t.kind == "tg"} or {0}),
-            "-b": sorted({t.n_sequences for t in here if t.kind == "tg"} or {1}),
-        }
+    for kind, depth, n in dict.fromkeys((test.kind, test.depth, test.n) for test in setting.tests):
+        batches = {t.n_sequences for t in setting.tests if (t.kind, t.depth, t.n) == (kind, depth, n)}
+        lists = {"-p": [n if kind == "pp" else 0], "-n": [n if kind == "tg" else 0], "-b": sorted(batches)}
         command = [*setting.prefix, str(args.moe_bench), *model, *candidate.options, "-o", "json", "--quiet"]
         command += ["-t", str(n_threads), "-d", str(depth), "-r", str(args.repetitions)]
         for option, values in lists.items():
@@ -298,8 +294,9 @@ def measure_all(setting: Setting, candidates: list[Candidate], report: dict[str,
 def make_tests(args: argparse.Namespace) -> list[Test]:
     tests = [Test("pp", args.n_prompt)] if args.n_prompt else []
     if args.n_gen:
-        tests += [Test("tg", args.n_gen, n_sequences=batch) for batch in args.batches]
-        tests += [Test("tg", args.n_gen, depth=depth) for depth in args.depths if depth]
+        tests += [Test("tg", args.n_gen, depth=depth) for depth in args.depths]
+    if args.n_batch_gen:
+        tests += [Test("tg", args.n_batch_gen, n_sequences=batch) for batch in args.batches]
     return tests
 
 
@@ -328,8 +325,9 @@ def parse() -> argparse.Namespace:
     add("--prefix", default="", metavar="COMMAND", help="before every measured one, such as 'taskset -c 0,1'")
     add("-p", "--n-prompt", type=int, default=512, help="tokens of a prompt; 0: no such test (512)")
     add("-n", "--n-gen", type=int, default=32, help="tokens to generate; 0: no such test (32)")
-    add("-b", "--batches", type=integers, default=[1, 4, 16, 32], help="sequences side by side (1,4,16,32)")
-    add("-d", "--depths", type=integers, default=[0], help="positions in the cache, one sequence (0)")
+    add("-d", "--depths", type=integers, default=[0], help="positions in the cache before them (0)")
+    add("--n-batch-gen", type=int, default=16, help="tokens that each of several sequences generates (16)")
+    add("-b", "--batches", type=integers, default=[4, 16, 32], help="sequences side by side (4,16,32)")
     add("-t", "--threads", type=integers, default=[1, 2], help="(1,2)")
     add("-r", "--repetitions", type=int, default=2, help="in a process, after one to warm up (2)")
     add("--rounds", type=int, default=3, help="(3)")
@@ -341,7 +339,7 @@ def parse() -> argparse.Namespace:
 
 def settings_of(args: argparse.Namespace, candidates: list[Candidate]) -> dict[str, Any]:
     """What must be equal for a cut-off run to go on."""
-    kept = ("layers", "n_prompt", "n_gen", "batches", "depths", "repetitions", "seed")
+    kept = ("layers", "n_prompt", "n_gen", "depths", "n_batch_gen", "batches", "repetitions", "seed")
     moe = {c.name: list(c.options) for c in candidates if c.engine == "moe"}
     return {"shape": args.shape.name, "moe": moe, **{key: getattr(args, key) for key in kept}}
 

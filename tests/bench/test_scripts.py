@@ -82,7 +82,8 @@ class Peers(unittest.TestCase):
         shape = write_shape(folder, name)
         out = folder / "out.json"
         args: Args = ["--shape", shape, "--layers", "2", "--work", folder, "--moe-bench", BIN / "moe-bench"]
-        args += ["-p", "16", "-n", "2", "-b", "1,3", "-d", "0,16", "-t", "1", "-r", "1", "--output", out]
+        args += ["-p", "16", "-n", "2", "-d", "0,16", "--n-batch-gen", "1", "-b", "3"]
+        args += ["-t", "1", "-r", "1", "--output", out]
         done = run(ROOT / "bench" / "compare_peers.py", *args, *more)
         self.assertEqual(done.returncode, 0, done.stderr)
         report: dict[str, Any] = json.loads(out.read_text())
@@ -98,7 +99,7 @@ class Peers(unittest.TestCase):
         order = ["moe bf16", "transformers bf16", "transformers fp32"]
         self.assertEqual([run["candidate"] for run in report["runs"]], 2 * order)
         for entry in report["runs"]:
-            self.assertEqual(set(entry["tests"]), {"pp16", "tg2", "tg2 x3", "tg2 @ d16"})
+            self.assertEqual(set(entry["tests"]), {"pp16", "tg2", "tg1 x3", "tg2 @ d16"})
             self.assertTrue(all(test["ts"] > 0 for test in entry["tests"].values()))
         self.assertIn("| transformers fp32 |", table)
 
@@ -134,7 +135,21 @@ class Peers(unittest.TestCase):
             without.chmod(0o755)
             shape = write_shape(Path(temp), "olmoe-1b-7b")
             args: Args = ["--shape", shape, "--layers", "1", "--work", temp, "--moe-bench", BIN / "moe-bench"]
-            args += ["-p", "0", "-n", "1", "-b", "1", "-t", "1", "-r", "1", "--rounds", "1", "--no-check"]
+            args += [
+                "-p",
+                "0",
+                "-n",
+                "1",
+                "--n-batch-gen",
+                "0",
+                "-t",
+                "1",
+                "-r",
+                "1",
+                "--rounds",
+                "1",
+                "--no-check",
+            ]
             peers = "llama.cpp Q8_0"
             done = run(
                 ROOT / "bench" / "compare_peers.py", *args, "--llama-python", without, "--peers", peers
