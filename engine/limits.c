@@ -20,7 +20,7 @@ enum {
     MOST_BYTES = 1 << 30,
     HUGE_PAGE = 2 << 20,
     READ_SLICE = 1 << 20,
-    FMA_ROUNDS = 1000000,
+    FMA_ROUNDS = 400000,
     REPEATS = 5
 };
 
