@@ -8,8 +8,9 @@ Each run leaves a JSON file in the folder of results; what is there is not measu
 interrupted run goes on. Ways that this moe-bench does not have (--pack, --format, ...) are skipped by
 name.
 
-About 40 minutes on two cores for moe (--rounds 3), an hour more for the peers; 17 GB of memory, 40 GB of
-disk for the models of the peers.
+All of it is 87 runs of moe-bench with --rounds 3, each one to two minutes on two cores: about two hours, and
+it says how much is left. The peers were never timed as a whole; expect as long again. Up to 13 GB of memory for
+transformers in fp32, and 28 GB of disk for the models of the peers.
 
 example:
   bench/measure.py build/results --moe-bench build/release/moe-bench

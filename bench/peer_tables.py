@@ -127,6 +127,9 @@ def tables(report: Report) -> str:
     for n_threads in dict.fromkeys(run["threads"] for run in report["runs"]):
         rounds = Rounds(report, n_threads)
         n = len({run["round"] for run in rounds.runs})
-        lines += [f"{n_threads} thread{'s' if n_threads > 1 else ''}, median of {n} rounds", ""]
+        lines += [
+            f"{n_threads} thread{'s' if n_threads > 1 else ''}, {'median of ' if n > 1 else ''}{n} round{'s' if n > 1 else ''}",
+            "",
+        ]
         lines += [*speed_table(rounds), "", *ratio_table(rounds), ""]
     return "\n".join(lines)

@@ -135,6 +135,14 @@ def cpu_name() -> str:
     return f"{name}; {', '.join(sets)}" if sets else name
 
 
+IMAGES = {
+    "decode": "Decode, percent of the bandwidth",
+    "prefill": "Prefill, percent of the FMA peak",
+    "batch": "Batched decode, tokens per second",
+    "depth": "Time per token over depth",
+}
+
+
 def fill(text: str, name: str, lines: list[str]) -> str:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     if begin not in text or end not in text:
@@ -161,6 +169,7 @@ def main() -> None:
     for name, part in parts.items():
         lines = part(measured)
         if lines:
+            lines = [f"![{IMAGES[name]}](performance-{name}.svg)", *lines] if name in IMAGES else lines
             text = fill(text, name, lines)
     peers = load_peers(results)
     if peers:
