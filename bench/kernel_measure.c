@@ -75,7 +75,8 @@ static void run_reading(struct bench *b, void *args, size_t times) {
 }
 
 /* From the difference of two sizes, so that what a call costs beside reading does not count: in L1 that is a
- * quarter of the time. Half of the cache at most, for pages may collide; the best of a few, as of any limit. */
+ * quarter of the time. Half of the cache at most, for pages may collide; the best of a few, as of any limit.
+ */
 static double cache_bandwidth(struct bench *b, size_t bytes) {
     struct reading less = {b->big, bytes / 8}, more = {b->big, bytes / 2};
     double best = 0;

@@ -127,9 +127,7 @@ def tables(report: Report) -> str:
     for n_threads in dict.fromkeys(run["threads"] for run in report["runs"]):
         rounds = Rounds(report, n_threads)
         n = len({run["round"] for run in rounds.runs})
-        lines += [
-            f"{n_threads} thread{'s' if n_threads > 1 else ''}, {'median of ' if n > 1 else ''}{n} round{'s' if n > 1 else ''}",
-            "",
-        ]
+        rounds_text = f"median of {n} rounds" if n > 1 else "1 round"
+        lines += [f"{n_threads} thread{'s' if n_threads > 1 else ''}, {rounds_text}", ""]
         lines += [*speed_table(rounds), "", *ratio_table(rounds), ""]
     return "\n".join(lines)
