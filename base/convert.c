@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "base/packed.h"
+
 const float moe_fp4_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, -0.0f, -1, -2, -3, -4, -6, -8, -12};
 
 void moe_convert_to_f32(float *out, enum moe_format format, const void *data, size_t n) {
@@ -40,9 +42,22 @@ static void widen_group(float *y, const struct moe_matrix *w, const unsigned cha
     }
 }
 
+static void widen_packed(float *y, const struct moe_matrix *w, size_t r, size_t first, size_t n) {
+    uint16_t weights[MOE_PACKED_WEIGHTS];
+    for (size_t i = 0; i < n; i += MOE_PACKED_WEIGHTS) {
+        const size_t here = n - i < MOE_PACKED_WEIGHTS ? n - i : MOE_PACKED_WEIGHTS;
+        moe_packed_unpack(weights, w, r, first + i, here);
+        moe_convert_to_f32(y + i, MOE_FORMAT_BF16, weights, here);
+    }
+}
+
 void moe_matrix_widen_part(float *y, const struct moe_matrix *w, size_t r, size_t first, size_t n) {
     const unsigned char *row = moe_matrix_row(w, r);
-    if (!moe_format_is_quantised(w->format)) {
+    if (w->format == MOE_FORMAT_PACKED) {
+        widen_packed(y, w, r, first, n);
+        return;
+    }
+    if (moe_format_is_plain(w->format)) {
         moe_convert_to_f32(y, w->format, row + first * (moe_format_bits(w->format) / 8), n);
         return;
     }

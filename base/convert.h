@@ -1,7 +1,7 @@
 #ifndef MOE_BASE_CONVERT_H
 #define MOE_BASE_CONVERT_H
-/* Exact widening of stored numbers to fp32: the definition of every storage format's weights. docs/formats.md
- * tells what the bytes mean. */
+/* Exact widening of stored numbers to fp32: the definition of every storage format's weights (of PACKED,
+ * together with base/packed.c). docs/formats.md tells what the bytes mean. */
 
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,7 @@
 #include "base/matrix.h"
 
+#include "base/packed.h"
+
 static const struct {
     const char *name;
     size_t bits;
@@ -22,6 +24,15 @@ size_t moe_format_bits(enum moe_format f) {
     return formats[f].bits;
 }
 
+size_t moe_format_row_bytes(enum moe_format f, size_t cols) {
+    if (f == MOE_FORMAT_PACKED) return moe_packed_blocks(cols) * MOE_PACKED_BYTES;
+    return cols * formats[f].bits / 8;
+}
+
+bool moe_format_is_plain(enum moe_format f) {
+    return f < MOE_FORMAT_PACKED;
+}
+
 bool moe_format_is_quantised(enum moe_format f) {
     return f >= MOE_FORMAT_FP8;
 }
@@ -41,11 +52,14 @@ struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size
         if (w->scales.bias) out.scales.bias = (const unsigned char *)w->scales.bias + skipped;
         out.scales.first_row = (w->scales.first_row + first) % w->scales.rows;
     }
+    if (w->format == MOE_FORMAT_PACKED)
+        out.escapes.first = (const unsigned char *)w->escapes.first + first * sizeof(uint32_t);
     return out;
 }
 
 size_t moe_matrix_bytes(const struct moe_matrix *w) {
-    size_t bytes = w->rows * (w->cols * moe_format_bits(w->format) / 8);
+    size_t bytes = w->rows * moe_format_row_bytes(w->format, w->cols);
+    if (w->format == MOE_FORMAT_PACKED) return bytes + moe_packed_escape_bytes(w);
     if (!moe_format_is_quantised(w->format)) return bytes;
     size_t groups = (w->cols + w->scales.columns - 1) / w->scales.columns;
     size_t rows = (w->scales.first_row + w->rows + w->scales.rows - 1) / w->scales.rows;

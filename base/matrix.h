@@ -38,15 +38,26 @@ struct moe_scales {
     size_t first_row;     /* row 0 of the matrix is this row of the first row of groups; < rows */
 };
 
+/* What a packed matrix keeps apart (base/packed.h). Nothing is aligned; numbers are little-endian. Borrowed.
+ */
+struct moe_escapes {
+    const void *table; /* [16]: the high byte that each code stands for */
+    const void *first; /* uint32 [rows + 1]: escaped blocks before each row, counted over block and high */
+    const void *block; /* uint32 [first[rows]]: which block of its row, ascending within a row */
+    const void *high;  /* [first[rows], 128]: the high bytes of its weights, in the order of its low bytes */
+};
+
 /* [rows, cols], row-major as on disk (y = x W^T: one row per output). `data` has no alignment at all: a
  * safetensors header may have any length, so every load is an unaligned one. cols is a multiple of MOE_LANES
- * where a weight takes less than a byte or no power of two of bits; nothing after a row's codes is read. */
+ * where the weights of a quantised format take less than a byte or no power of two of bits; nothing after a
+ * row's codes is read. */
 struct moe_matrix {
     enum moe_format format;
     size_t rows, cols;
-    size_t row_bytes;         /* from one row to the next; >= cols * bits / 8 */
-    const void *data;         /* borrowed from the checkpoint's map */
-    struct moe_scales scales; /* of a quantised format */
+    size_t row_bytes;           /* from one row to the next; >= moe_format_row_bytes */
+    const void *data;           /* borrowed from the checkpoint's map */
+    struct moe_scales scales;   /* of a quantised format */
+    struct moe_escapes escapes; /* of PACKED */
 };
 
 /* The first byte of row `r`. */
@@ -63,6 +74,10 @@ static inline size_t moe_matrix_group_row(const struct moe_matrix *w, size_t r) 
 const char *moe_format_name(enum moe_format f);
 enum moe_layout moe_format_layout(enum moe_format f);
 size_t moe_format_bits(enum moe_format f);
+/* Bytes of a row of `cols` weights, scales and escapes apart. */
+size_t moe_format_row_bytes(enum moe_format f, size_t cols);
+/* Whether weights lie side by side as numbers: F32, BF16, F16. */
+bool moe_format_is_plain(enum moe_format f);
 /* Whether weights are codes that scales go with. */
 bool moe_format_is_quantised(enum moe_format f);
 
@@ -82,7 +97,7 @@ static inline size_t moe_layout_place(enum moe_layout layout, size_t i) {
 /* The rows [first, first + n), a view of the same data. */
 struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size_t n);
 
-/* Bytes that reading all of `w` takes, scales included, whatever lies between its rows. */
+/* Bytes that reading all of `w` takes, scales and escapes included, whatever lies between its rows. */
 size_t moe_matrix_bytes(const struct moe_matrix *w);
 
 #endif

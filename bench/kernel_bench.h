@@ -7,7 +7,11 @@
 #include "cli/output.h"
 #include "kernels/select.h"
 
-enum { MAX_SAMPLES = 99, WIDTH = 2048 /* elements of a usual row */ };
+enum {
+    MAX_SAMPLES = 99,
+    WIDTH = 2048,      /* elements of a usual row */
+    ESCAPE_EVERY = 200 /* blocks of PACKED: about as often as normally distributed weights have it */
+};
 
 struct settings {
     size_t rows, cols, k; /* of the GEMM cases; 0: the usual ones */
@@ -31,6 +35,7 @@ struct bench {
     unsigned char *big;         /* [big_bytes], beyond the last cache: small random numbers in any format */
     unsigned char *powers;      /* [big_bytes / 16]: scales of MXFP4, moderate too */
     size_t big_bytes;
+    uint32_t *first, *block; /* of PACKED, room for a matrix of big_bytes whose rows are one block or more */
     volatile float sink;
     struct output out;
     struct json j;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/packed.h"
 #include "bench/kernel_bench.h"
 
 struct product {
@@ -37,11 +38,26 @@ static void add_scales(const struct bench *b, struct moe_matrix *w) {
     w->scales.row_bytes = groups * (fp8 ? 4 : mxfp4 ? 1 : 2);
 }
 
+/* What a packed matrix keeps apart: escapes at equal distances. */
+static void add_escapes(const struct bench *b, struct moe_matrix *w) {
+    static const unsigned char table[] = {0x3c, 0xbc, 0x3b, 0xbb, 0x3d, 0xbd, 0x3a, 0xba,
+                                          0x39, 0xb9, 0x38, 0xb8, 0x37, 0xb7, 0x36, 0xb6};
+    const size_t n_blocks = moe_packed_blocks(w->cols);
+    size_t at = 0, n = 0; /* the next escape, counted over all blocks; escapes so far */
+    for (size_t r = 0; r < w->rows; r++) {
+        b->first[r] = (uint32_t)n;
+        for (; at < (r + 1) * n_blocks; at += ESCAPE_EVERY) b->block[n++] = (uint32_t)(at - r * n_blocks);
+    }
+    b->first[w->rows] = (uint32_t)n;
+    w->escapes = (struct moe_escapes){table, b->first, b->block, b->big};
+}
+
 static struct moe_matrix matrix(const struct bench *b, enum moe_format f, size_t rows, size_t k) {
-    const size_t row_bytes = k * moe_format_bits(f) / 8, most = b->big_bytes / row_bytes;
+    const size_t row_bytes = moe_format_row_bytes(f, k), most = b->big_bytes / row_bytes;
     struct moe_matrix w = {
         .format = f, .rows = rows < most ? rows : most, .cols = k, .row_bytes = row_bytes, .data = b->big};
     if (moe_format_is_quantised(f)) add_scales(b, &w);
+    if (f == MOE_FORMAT_PACKED) add_escapes(b, &w);
     return w;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/machine.h"
+#include "base/packed.h"
 #include "bench/kernel_bench.h"
 #include "cli/common.h"
 
@@ -185,6 +186,9 @@ void bench_open(struct bench *b) {
     b->big_bytes = big_bytes();
     b->big = take_pages(b->big_bytes, b->set->huge_pages);
     b->powers = take(b->big_bytes / 16);
+    const size_t n_blocks = b->big_bytes / MOE_PACKED_BYTES;
+    b->first = take((n_blocks + 1) * sizeof *b->first);
+    b->block = take((n_blocks / ESCAPE_EVERY + 1) * sizeof *b->block);
     /* 0x3c10 to 0x3cfe: numbers of moderate size in every format, normal ones and no NaN in e4m3 */
     for (size_t i = 0; i < b->big_bytes; i += 2) {
         b->big[i] = ((i * 2654435761U >> 13) & 0xee) | 0x10;
@@ -200,4 +204,6 @@ void bench_close(struct bench *b) {
     if (b->set->json) json_close(&b->j, ']');
     output_close(&b->out);
     free(b->powers);
+    free(b->first);
+    free(b->block);
 }

@@ -6,6 +6,7 @@
 
 #include "base/convert.h"
 #include "base/machine.h"
+#include "base/packed.h"
 
 /* One list, to be freed with the weights. */
 struct owned {
@@ -106,24 +107,38 @@ static void put_columns(unsigned char *out, const unsigned char *strip, size_t s
             memcpy(out + (c * w->rows + r + i) * size, strip + i * strip_bytes + c * size, size);
 }
 
+/* What a matrix is turned into: nothing is lost, and packed weights need not take four bytes for it. */
+static enum moe_format transposed_format(enum moe_format format) {
+    if (format == MOE_FORMAT_PACKED) return MOE_FORMAT_BF16;
+    return moe_format_is_plain(format) ? format : MOE_FORMAT_F32;
+}
+
+/* Row r of w, which is not plain, in that format. */
+static void unpack_row(void *out, const struct moe_matrix *w, size_t r) {
+    if (w->format == MOE_FORMAT_PACKED)
+        moe_packed_unpack(out, w, r, 0, w->cols);
+    else
+        moe_matrix_widen(out, w, r);
+}
+
 moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, const struct moe_matrix *w) {
-    bool plain = !moe_format_is_quantised(w->format);
-    enum moe_format format = plain ? w->format : MOE_FORMAT_F32;
+    bool plain = moe_format_is_plain(w->format);
+    enum moe_format format = transposed_format(w->format);
     size_t size = moe_format_bits(format) / 8;
     void *data;
-    float *widened = NULL;
+    unsigned char *strip = NULL;
     MOE_TRY(moe_binder_own(b, &data, w->rows * w->cols * size));
-    if (!plain && !(widened = malloc(STRIP_ROWS * w->cols * sizeof *widened)))
+    if (!plain && !(strip = malloc(STRIP_ROWS * w->cols * size)))
         return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
     for (size_t r = 0; r < w->rows; r += STRIP_ROWS) {
         size_t n = w->rows - r < STRIP_ROWS ? w->rows - r : STRIP_ROWS;
-        for (size_t i = 0; !plain && i < n; i++) moe_matrix_widen(widened + i * w->cols, w, r + i);
+        for (size_t i = 0; !plain && i < n; i++) unpack_row(strip + i * w->cols * size, w, r + i);
         if (plain)
             put_columns(data, moe_matrix_row(w, r), w->row_bytes, r, n, w, size);
         else
-            put_columns(data, (const unsigned char *)widened, w->cols * size, r, n, w, size);
+            put_columns(data, strip, w->cols * size, r, n, w, size);
     }
-    free(widened);
+    free(strip);
     *out = (struct moe_matrix){
         .format = format, .rows = w->cols, .cols = w->rows, .row_bytes = w->rows * size, .data = data};
     b->storage.layouts[moe_format_layout(format)] = true;

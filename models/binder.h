@@ -40,7 +40,7 @@ moe_status moe_bind_array(struct moe_binder *b, const float **out, enum moe_tens
                           const char *suffix, const size_t *shape, size_t rank);
 moe_status moe_bind_linear(struct moe_binder *b, struct moe_linear *out, enum moe_tensor_role role,
                            size_t rows, size_t cols, bool bias);
-/* *out = w transposed, owned: in the same format, or in F32 if that is quantised. */
+/* *out = w transposed, owned: in the same format, in BF16 if that is packed, in F32 if it is quantised. */
 moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, const struct moe_matrix *w);
 
 /* models/weights_attention.c, models/weights_ffn.c: all of a layer but its norms. */

@@ -76,10 +76,6 @@ static enum moe_format format_of(enum moe_dtype dtype) {
                                      : MOE_FORMAT_F16; /* get() let nothing else through */
 }
 
-static size_t row_bytes_of(size_t cols, enum moe_format format) {
-    return cols * moe_format_bits(format) / 8;
-}
-
 static moe_status get_plain(struct request *r, struct moe_matrix *out) {
     struct moe_source_tensor t;
     MOE_TRY(get(r, &t, r->name, (size_t[]){r->rows, r->cols}, 2, MOE_DTYPES_FLOAT));
@@ -120,7 +116,7 @@ static moe_status get_mlx_tensors(struct request *r, struct moe_matrix *out,
     MOE_TRY(get(r, &bias, biases, groups, 2, (uint32_t)1 << scale.dtype));
     out->scales.bias = bias.data;
     out->scales.number = format_of(scale.dtype);
-    out->scales.row_bytes = row_bytes_of(groups[1], out->scales.number);
+    out->scales.row_bytes = moe_format_row_bytes(out->scales.number, groups[1]);
     return MOE_OK;
 }
 
@@ -158,7 +154,7 @@ static moe_status get_fp8(struct request *r, struct moe_matrix *out) {
     out->data = w.data;
     out->scales = (struct moe_scales){.scale = scale.data,
                                       .number = number,
-                                      .row_bytes = row_bytes_of(grid[1], number),
+                                      .row_bytes = moe_format_row_bytes(number, grid[1]),
                                       .columns = FP8_BLOCK,
                                       .rows = FP8_BLOCK};
     return MOE_OK;
@@ -214,7 +210,7 @@ moe_status moe_storage_get(struct moe_matrix *out, struct moe_storage *st, const
     size_t n = n_stacked ? n_stacked : 1;
     *out = (struct moe_matrix){.rows = rows, .cols = cols};
     MOE_TRY(get_first(&r, out));
-    out->row_bytes = row_bytes_of(cols, out->format);
+    out->row_bytes = moe_format_row_bytes(out->format, cols);
     spread(out, n);
     st->totals.n_parameters += (uint64_t)n * rows * cols;
     st->totals.n_bytes += (uint64_t)n * moe_matrix_bytes(out);
@@ -231,7 +227,7 @@ moe_status moe_storage_get_array(float *out, struct moe_storage *st, const char 
     enum moe_format format = format_of(t.dtype);
     moe_convert_to_f32(out, format, t.data, n);
     st->totals.n_parameters += n;
-    st->totals.n_bytes += row_bytes_of(n, format);
+    st->totals.n_bytes += moe_format_row_bytes(format, n);
     return MOE_OK;
 }
 

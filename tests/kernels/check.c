@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/packed.h"
+
 #define CANARY 0xa5
 
 struct buffer {
@@ -187,9 +189,60 @@ size_t check_cols(enum moe_format f, size_t n) {
     return moe_format_is_quantised(f) && f != MOE_FORMAT_FP8 ? moe_padded(n) : n;
 }
 
+/* Gives the blocks of w (BF16) high bytes of a random table, all but one of `every`. */
+static void use_table(struct moe_matrix *w, unsigned char table[MOE_PACKED_TABLE], size_t every,
+                      enum check_fill kind) {
+    unsigned char *data = (unsigned char *)(uintptr_t)w->data;
+    for (size_t i = 0; i < MOE_PACKED_TABLE; i++)
+        table[i] = (unsigned char)(kind == CHECK_UNIT ? (check_random() & 0x8f) + 0x30 : check_random());
+    if (check_below(2)) table[check_below(MOE_PACKED_TABLE)] = 0; /* or padding is an escape */
+    for (size_t r = 0; r < w->rows; r++)
+        for (size_t b = 0; b < w->cols; b += MOE_PACKED_WEIGHTS) {
+            if (every && check_below(every) == 0) continue;
+            for (size_t i = b; i < w->cols && i < b + MOE_PACKED_WEIGHTS; i++)
+                data[r * w->row_bytes + 2 * i + 1] = table[check_below(MOE_PACKED_TABLE)];
+        }
+}
+
+struct check_packed check_packed(size_t rows, size_t cols, size_t gap, enum check_fill kind) {
+    struct check_packed p = {.source = check_matrix(MOE_FORMAT_BF16, rows, cols, 0, kind)};
+    unsigned char *table = check_bytes(MOE_PACKED_TABLE, 1);
+    static const size_t every[] = {0, 2, 16}; /* then as they are */
+    const size_t choice = check_below(4);
+    if (choice < 3) {
+        use_table(&p.source, table, every[choice], kind);
+    } else {
+        uint64_t tally[256] = {0};
+        moe_packed_tally(tally, &p.source, 0, rows);
+        moe_packed_choose(table, tally);
+    }
+    uint32_t *first = check_bytes((rows + 1) * sizeof *first, sizeof *first);
+    moe_packed_count(first + 1, &p.source, table, 0, rows);
+    moe_packed_sum(first, rows);
+    const size_t n = first[rows], bytes = moe_format_row_bytes(MOE_FORMAT_PACKED, cols);
+    const struct moe_packed_parts parts = {check_bytes(rows * bytes, 1), table, first,
+                                           check_bytes(n * sizeof(uint32_t), sizeof(uint32_t)),
+                                           check_bytes(n * MOE_PACKED_WEIGHTS, 1)};
+    moe_packed_write(&parts, &p.source, 0, rows);
+    p.packed = moe_packed_matrix(&parts, rows, cols);
+    unsigned char *data =
+        check_bytes(rows * (bytes + gap) - gap, 1); /* at an odd address, in rows with gaps */
+    for (size_t i = 0; i < rows * (bytes + gap) - gap; i++) data[i] = (unsigned char)check_random();
+    for (size_t r = 0; r < rows; r++) memcpy(data + r * (bytes + gap), parts.data + r * bytes, bytes);
+    unsigned char *numbers = check_bytes((rows + 1 + n) * sizeof *first + 1, 1);
+    memcpy(numbers + 1, first, (rows + 1) * sizeof *first);
+    memcpy(numbers + 1 + (rows + 1) * sizeof *first, parts.block, n * sizeof *first);
+    p.packed.data = data;
+    p.packed.row_bytes = bytes + gap;
+    p.packed.escapes.first = numbers + 1;
+    p.packed.escapes.block = numbers + 1 + (rows + 1) * sizeof *first;
+    return p;
+}
+
 struct moe_matrix check_matrix(enum moe_format f, size_t rows, size_t cols, size_t gap,
                                enum check_fill kind) {
-    const size_t bytes = cols * moe_format_bits(f) / 8, row_bytes = bytes + gap;
+    if (f == MOE_FORMAT_PACKED) return check_packed(rows, cols, gap, kind).packed;
+    const size_t bytes = moe_format_row_bytes(f, cols), row_bytes = bytes + gap;
     unsigned char *data = check_bytes(rows * row_bytes - gap, 1);
     for (size_t r = 0; r < rows; r++) {
         if (moe_format_is_quantised(f))

@@ -58,10 +58,18 @@ void check_fill(float *x, size_t n, enum check_fill kind);
 size_t check_cols(enum moe_format f, size_t n);
 
 /* A matrix of random weights, check_cols(cols) == cols; its rows are `gap` bytes further apart than they must
- * be, the bytes between are random. Of a quantised format codes are uniform and the scales (numbers of any
- * format, of groups of any size, at any first row of theirs, in rows with gaps) are of the kind; NaN codes
- * are rare, and none with CHECK_UNIT. */
+ * be, the bytes between are random. PACKED as by check_packed. Of a quantised format codes are uniform and
+ * the scales (numbers of any format, of groups of any size, at any first row of theirs, in rows with gaps)
+ * are of the kind; NaN codes are rare, and none with CHECK_UNIT. */
 struct moe_matrix check_matrix(enum moe_format f, size_t rows, size_t cols, size_t gap, enum check_fill kind);
+
+/* A matrix of format PACKED and the BF16 one that it was packed from. Escapes are none, few, about half of
+ * the blocks, or as many as numbers of the kind happen to make; what is kept apart has no alignment either.
+ */
+struct check_packed {
+    struct moe_matrix source, packed;
+};
+struct check_packed check_packed(size_t rows, size_t cols, size_t gap, enum check_fill kind);
 
 /* Bit for bit, any NaN equal to any other. `where` says what was computed, printf style. */
 void check_same_bits(const float *ref, const float *got, size_t n, const char *where, ...)

@@ -81,6 +81,20 @@ static void check_alone(const struct check *c, enum moe_format f, struct shape s
     check_reset();
 }
 
+/* Packed weights give the bits that they give in BF16. */
+static void check_packed_product(const struct check *c, struct shape s, enum check_fill kind) {
+    const struct check_packed w = check_packed(s.cols, s.k, 0, kind);
+    const struct moe_rows x = random_rows(c, MOE_FORMAT_BF16, s.n, s.k, kind, false);
+    const size_t n = s.n * s.cols;
+    float *want = check_floats(n), *got = check_floats(n);
+    c->k.format[MOE_FORMAT_BF16].gemm(want, s.cols, &x, &w.source, 0, s.cols);
+    c->k.format[MOE_FORMAT_PACKED].gemm(got, s.cols, &x, &w.packed, 0, s.cols);
+    check_same_bits(want, got, n, "gemm packed BF16 against BF16: %zu rows, %zu columns, k %zu", s.n, s.cols,
+                    s.k);
+    if (kind == CHECK_UNIT) cr_assert(memcmp(want, got, n * sizeof *want) == 0); /* no NaN is among them */
+    check_reset();
+}
+
 void check_gemm(const struct check *c, enum moe_format f) {
     for (size_t k = 1; k <= 131; k++)
         for (int kind = 0; kind < CHECK_FILLS; kind++)
@@ -101,4 +115,8 @@ void check_gemm(const struct check *c, enum moe_format f) {
     for (size_t i = 0; i < sizeof typical / sizeof *typical; i++) check_shape(c, f, typical[i], CHECK_UNIT);
     check_alone(c, f, (struct shape){37, 41, 300});
     check_alone(c, f, (struct shape){5, 100, 1000});
+    for (size_t i = 0; f == MOE_FORMAT_PACKED && i < 300; i++)
+        check_packed_product(
+            c, (struct shape){1 + i % 9, 1 + check_below(30), 1 + check_below(i < 200 ? 500 : 3000)},
+            (enum check_fill)(i % CHECK_FILLS));
 }

@@ -37,11 +37,29 @@ static uint32_t code(const unsigned char *row, size_t i, size_t bits) {
     return c;
 }
 
+/* Element i of row r of a packed matrix. */
+static float packed(const struct moe_matrix *w, size_t r, size_t i) {
+    const unsigned char *row = (const unsigned char *)w->data + r * w->row_bytes,
+                        *block = row + i / 128 * 192;
+    const size_t eighth = i / 8 % 4, quarter = i / 32 % 4, at = 16 * eighth + 8 * (quarter % 2) + i % 8;
+    const size_t low = 64 + 64 * (quarter / 2) + at;
+    unsigned char high =
+        ((const unsigned char *)w->escapes.table)[quarter / 2 ? block[at] >> 4 : block[at] & 15];
+    uint32_t first[2], b;
+    memcpy(first, (const unsigned char *)w->escapes.first + 4 * r, sizeof first);
+    for (uint32_t e = first[0]; e < first[1]; e++) {
+        memcpy(&b, (const unsigned char *)w->escapes.block + 4 * e, sizeof b);
+        if (b == i / 128) high = ((const unsigned char *)w->escapes.high)[128 * (size_t)e + low - 64];
+    }
+    return (float)plain(MOE_FORMAT_BF16, (unsigned char[]){block[low], high});
+}
+
 /* Element i of row r. */
 static float value(const struct moe_matrix *w, size_t r, size_t i) {
     const unsigned char *row = (const unsigned char *)w->data + r * w->row_bytes;
     const size_t bits = moe_format_bits(w->format);
-    if (!moe_format_is_quantised(w->format)) return (float)plain(w->format, row + i * bits / 8);
+    if (w->format == MOE_FORMAT_PACKED) return packed(w, r, i);
+    if (moe_format_is_plain(w->format)) return (float)plain(w->format, row + i * bits / 8);
     const uint32_t c = code(row, i, bits);
     const struct moe_scales *s = &w->scales;
     const size_t group_row = (s->first_row + r) / s->rows * s->row_bytes, group = i / s->columns;
@@ -81,17 +99,26 @@ static void check_view(const struct check *c, enum moe_format f) {
 Test(matrix, bytes) {
     const struct moe_scales blocks = {
         .number = MOE_FORMAT_BF16, .columns = 128, .rows = 128, .first_row = 100};
-    const struct moe_matrix fp8 = {MOE_FORMAT_FP8, 29, 129, 500, NULL, blocks};
+    const struct moe_matrix fp8 = {
+        .format = MOE_FORMAT_FP8, .rows = 29, .cols = 129, .row_bytes = 500, .scales = blocks};
     cr_assert_eq(moe_matrix_bytes(&fp8), 29 * 129 + 2 * 2 * 2);
     unsigned char bias = 0;
     const struct moe_scales groups = {.bias = &bias, .number = MOE_FORMAT_F32, .columns = 64, .rows = 1};
-    const struct moe_matrix affine3 = {MOE_FORMAT_AFFINE3, 7, 96, 50, NULL, groups};
+    const struct moe_matrix affine3 = {
+        .format = MOE_FORMAT_AFFINE3, .rows = 7, .cols = 96, .row_bytes = 50, .scales = groups};
     cr_assert_eq(moe_matrix_bytes(&affine3), 7 * (36 + 2 * 2 * 4));
     const struct moe_scales bytes = {.columns = 32, .rows = 1};
-    const struct moe_matrix mxfp4 = {MOE_FORMAT_MXFP4, 7, 96, 50, NULL, bytes};
+    const struct moe_matrix mxfp4 = {
+        .format = MOE_FORMAT_MXFP4, .rows = 7, .cols = 96, .row_bytes = 50, .scales = bytes};
     cr_assert_eq(moe_matrix_bytes(&mxfp4), 7 * (48 + 3));
     const struct moe_matrix bf16 = {.format = MOE_FORMAT_BF16, .rows = 3, .cols = 5, .row_bytes = 100};
     cr_assert_eq(moe_matrix_bytes(&bf16), 30);
+    static const uint32_t first[] = {0, 1, 3, 3};
+    const struct moe_matrix packed = {
+        .format = MOE_FORMAT_PACKED, .rows = 3, .cols = 257, .row_bytes = 700, .escapes = {.first = first}};
+    cr_assert_eq(moe_matrix_bytes(&packed), 3 * 3 * 192 + 16 + 4 * 4 + 3 * (4 + 128));
+    const struct moe_matrix tail = moe_matrix_rows(&packed, 1, 2);
+    cr_assert_eq(moe_matrix_bytes(&tail), 2 * 3 * 192 + 16 + 3 * 4 + 2 * (4 + 128));
 }
 
 static void check_every_half(const struct check *c, enum moe_format f) {
