@@ -31,6 +31,11 @@ enum {
     PROBE_CHAINS = 12,
 };
 
+/* Whether this CPU's own prefetchers follow one stream of loads better than instructions that ask for it. */
+static inline bool cpu_streams_alone(void) {
+    return __builtin_cpu_is("amd");
+}
+
 static inline vec v_set1(float x) {
     return _mm256_set1_ps(x);
 }
@@ -254,6 +259,25 @@ static inline words w_left16_8(words a) {
 
 static inline words w_right_signed16_4(words a) {
     return _mm256_srai_epi16(a, 4);
+}
+
+/* 16 bytes at any address, in each half. */
+static inline words w_repeat16(const void *p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(p));
+}
+
+/* Bytes, within each half: of the table those that a's, below 16, number. */
+static inline words w_lookup8(words table, words a) {
+    return _mm256_shuffle_epi8(table, a);
+}
+
+/* Bytes of a and b in turn, of the lower parts of their halves; of the upper parts. */
+static inline words w_zip8_low(words a, words b) {
+    return _mm256_unpacklo_epi8(a, b);
+}
+
+static inline words w_zip8_high(words a, words b) {
+    return _mm256_unpackhi_epi8(a, b);
 }
 
 /* Whether no byte is a zero, a subnormal number or a NaN of e4m3: one more than it is without a sign, a NaN

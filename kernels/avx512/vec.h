@@ -31,6 +31,11 @@ enum {
     PROBE_CHAINS = 12,
 };
 
+/* Whether this CPU's own prefetchers follow one stream of loads better than instructions that ask for it. */
+static inline bool cpu_streams_alone(void) {
+    return __builtin_cpu_is("amd");
+}
+
 static inline vec v_set1(float x) {
     return _mm512_set1_ps(x);
 }
@@ -258,6 +263,25 @@ static inline words w_left16_8(words a) {
 
 static inline words w_right_signed16_4(words a) {
     return _mm512_srai_epi16(a, 4);
+}
+
+/* 16 bytes at any address, in each quarter. */
+static inline words w_repeat16(const void *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(p));
+}
+
+/* Bytes, within each quarter: of the table those that a's, below 16, number. */
+static inline words w_lookup8(words table, words a) {
+    return _mm512_shuffle_epi8(table, a);
+}
+
+/* Bytes of a and b in turn, of the lower halves of their quarters; of the upper halves. */
+static inline words w_zip8_low(words a, words b) {
+    return _mm512_unpacklo_epi8(a, b);
+}
+
+static inline words w_zip8_high(words a, words b) {
+    return _mm512_unpackhi_epi8(a, b);
 }
 
 /* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */

@@ -32,6 +32,11 @@ enum {
     PROBE_CHAINS = 24,
 };
 
+/* Whether this CPU's own prefetchers follow one stream of loads better than instructions that ask for it. */
+static inline bool cpu_streams_alone(void) {
+    return false;
+}
+
 static inline vec v_set1(float x) {
     return vdupq_n_f32(x);
 }
@@ -253,6 +258,25 @@ static inline words w_left16_8(words a) {
 
 static inline words w_right_signed16_4(words a) {
     return vreinterpretq_u32_s16(vshlq_s16(vreinterpretq_s16_u32(a), vdupq_n_s16(-4)));
+}
+
+/* 16 bytes at any address. */
+static inline words w_repeat16(const void *p) {
+    return w_load32(p);
+}
+
+/* Bytes: of the table those that a's, below 16, number. */
+static inline words w_lookup8(words table, words a) {
+    return vreinterpretq_u32_u8(vqtbl1q_u8(vreinterpretq_u8_u32(table), vreinterpretq_u8_u32(a)));
+}
+
+/* Bytes of a and b in turn, of their lower halves; of their upper halves. */
+static inline words w_zip8_low(words a, words b) {
+    return vreinterpretq_u32_u8(vzip1q_u8(vreinterpretq_u8_u32(a), vreinterpretq_u8_u32(b)));
+}
+
+static inline words w_zip8_high(words a, words b) {
+    return vreinterpretq_u32_u8(vzip2q_u8(vreinterpretq_u8_u32(a), vreinterpretq_u8_u32(b)));
 }
 
 /* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */

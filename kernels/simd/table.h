@@ -25,6 +25,7 @@ const struct moe_kernels MOE_NAME(kernels) = {
             [MOE_FORMAT_F32] = {.gemm = MOE_NAME(gemm_f32)},
             [MOE_FORMAT_BF16] = {.gemm = MOE_NAME(gemm_bf16), .widen = MOE_NAME(widen_bf16)},
             [MOE_FORMAT_F16] = {.gemm = MOE_NAME(gemm_f16), .widen = MOE_NAME(widen_f16)},
+            [MOE_FORMAT_PACKED] = {.gemm = MOE_NAME(gemm_packed), .widen = MOE_NAME(widen_packed)},
             [MOE_FORMAT_FP8] = {.gemm = MOE_NAME(gemm_fp8), .widen = MOE_NAME(widen_fp8)},
             [MOE_FORMAT_MXFP4] = {.gemm = MOE_NAME(gemm_mxfp4), .widen = MOE_NAME(widen_mxfp4)},
             [MOE_FORMAT_AFFINE2] = {.gemm = MOE_NAME(gemm_affine2), .widen = MOE_NAME(widen_affine2)},

@@ -1,0 +1,2 @@
+#include "kernels/avx2/vec.h"
+#include "kernels/simd/packed.h"

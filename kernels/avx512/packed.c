@@ -1,0 +1,2 @@
+#include "kernels/avx512/vec.h"
+#include "kernels/simd/packed.h"

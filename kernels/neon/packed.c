@@ -1,0 +1,2 @@
+#include "kernels/neon/vec.h"
+#include "kernels/simd/packed.h"
