@@ -24,6 +24,8 @@ enum {
     DOT_UNITS = 2,
     /* quantised formats: columns of a single row at once */
     DOTS = 2,
+    /* PACKED: rows at once, each with two sums */
+    PASS_ROWS = 4,
     /* attention: eight sums, two vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 2,

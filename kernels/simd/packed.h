@@ -2,9 +2,9 @@
  * vector gives the high bytes for codes with one shuffle; interleaved with the low bytes they are words of
  * two bfloat16, in the order of EVEN_ODD.
  *
- * A single row of activations multiplies weights as they are widened, one column after the other: a matrix is
- * one stream. A row's blocks are taken in runs up to its next escape, so that the loop knows of none. More
- * rows share a panel (kernels/simd/gemm.h). */
+ * Few rows of activations multiply weights as they are widened, one column after the other: a matrix is one
+ * stream, and what a block costs is shared by the rows of a pass. A column's blocks are taken in runs up to
+ * its next escape, so that the loop knows of none. More rows share a panel (kernels/simd/gemm.h). */
 #include "base/packed.h"
 
 enum {
@@ -13,7 +13,10 @@ enum {
     PADDED_TO = MOE_LANES,
     STRIP_BLOCKS = 32, /* a panel of six columns takes 24 KiB */
     ROOM_BYTES = STRIP_BLOCKS * BLOCK_BYTES,
-    ROW_AHEAD = 4 << 10,                   /* bytes, of a single row's products */
+    FEW_ROWS = 8,        /* up to so many rows there is no panel */
+    FEW_COLS = 16,       /* which all passes over few rows take before the next ones */
+    PASS_MAX = 6,        /* rows of a pass at most; PASS_ROWS says how many registers have sums for */
+    ROW_AHEAD = 6 << 10, /* bytes, of weights that are asked for without a panel */
     PARTS = MOE_PACKED_WEIGHTS / MOE_LANES /* blocks of the layout in one of weights; divides STRIP_BLOCKS */
 };
 
@@ -111,59 +114,104 @@ MOE_INLINE void group_load(struct group *g, const struct product *p, const struc
     }
 }
 
-typedef vec row_sums[UNITS][2];
-
-/* Adds the first n_parts parts of block b. */
-MOE_INLINE void add_parts(row_sums sum, const float *x, const struct packed_row *row, size_t b,
-                          const unsigned char *high, const size_t n_parts) {
+/* Adds the first n_parts parts of block b, units [u, u + n_units), to the sums of `rows` rows. */
+MOE_INLINE void add_parts(vec (*sum)[PASS_MAX][2], const float *const *x, const struct packed_row *row,
+                          size_t b, const unsigned char *high, const size_t n_parts, const size_t rows,
+                          size_t u, const size_t n_units) {
     MOE_UNROLL
-    for (size_t u = 0; u < UNITS; u++) {
+    for (size_t s = 0; s < n_units; s++) {
         words part[PARTS];
-        load_words(part, row, b, high, u);
+        load_words(part, row, b, high, u + s);
         MOE_UNROLL
-        for (size_t s = 0; s < PARTS; s++) {
-            if (s >= n_parts) break;
-            const float *at = x + b * MOE_PACKED_WEIGHTS + s * MOE_LANES + u * VEC;
-            sum[u][0] = v_fma(even(part[s]), v_load(at), sum[u][0]);
-            sum[u][1] = v_fma(odd(part[s]), v_load(at + HALF), sum[u][1]);
+        for (size_t i = 0; i < PARTS; i++) {
+            if (i >= n_parts) break;
+            const size_t at = b * MOE_PACKED_WEIGHTS + i * MOE_LANES + (u + s) * VEC;
+            const vec w[2] = {even(part[i]), odd(part[i])};
+            MOE_UNROLL
+            for (size_t r = 0; r < rows; r++) {
+                MOE_UNROLL
+                for (size_t h = 0; h < 2; h++)
+                    sum[s][r][h] = v_fma(w[h], v_load(x[r] + at + h * HALF), sum[s][r][h]);
+            }
         }
     }
 }
 
-/* ask: for weights ROW_AHEAD further on, in the order of memory. */
-MOE_INLINE float dot(const float *x, const struct moe_matrix *w, size_t r, bool ask) {
-    const size_t n_parts = moe_padded(w->cols) / MOE_LANES, n_whole = n_parts / PARTS;
-    struct packed_row row;
-    row_sums sum;
-    open_row(&row, w, r, 0);
-    MOE_UNROLL
-    for (size_t u = 0; u < UNITS; u++) sum[u][0] = sum[u][1] = v_set1(0);
-    for (size_t b = 0;; b++) {
-        for (const size_t stop = row.at < n_whole ? row.at : n_whole; b < stop; b++) {
-            const unsigned char *ahead = row.blocks + b * MOE_PACKED_BYTES + ROW_AHEAD;
-            for (size_t l = 0; ask && l < MOE_PACKED_BYTES; l += LINE_BYTES)
-                __builtin_prefetch(ahead + l, 0, 2);
-            add_parts(sum, x, &row, b, NULL, PARTS);
-        }
-        if (b * PARTS >= n_parts) break;
-        add_parts(sum, x, &row, b, take_escape(&row, b), n_parts - b * PARTS);
-    }
+/* Column c for `rows` rows from the i-th on, n_units units at once. ask: for weights ROW_AHEAD further on, in
+ * the order of memory. */
+MOE_INLINE void dots(const struct product *p, size_t i, size_t c, const size_t rows, const size_t n_units,
+                     bool ask) {
+    const size_t n_parts = moe_padded(p->w->cols) / MOE_LANES, n_whole = n_parts / PARTS;
+    const float *x[PASS_MAX];
     vec unit[UNITS][TILE_MAX];
     MOE_UNROLL
-    for (size_t u = 0; u < UNITS; u++) unit[u][0] = v_add(sum[u][0], sum[u][1]);
-    float out;
-    finish(&out, unit, 1);
-    return out;
+    for (size_t r = 0; r < rows; r++) x[r] = product_row(p, i + r);
+    for (size_t u = 0; u < UNITS; u += n_units) {
+        struct packed_row row;
+        vec sum[UNITS][PASS_MAX][2];
+        open_row(&row, p->w, c, 0);
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t r = 0; r < rows; r++) sum[s][r][0] = sum[s][r][1] = v_set1(0);
+        }
+        for (size_t b = 0;; b++) {
+            for (const size_t stop = row.at < n_whole ? row.at : n_whole; b < stop; b++) {
+                const unsigned char *ahead = row.blocks + b * MOE_PACKED_BYTES + ROW_AHEAD;
+                for (size_t l = 0; ask && l < MOE_PACKED_BYTES; l += LINE_BYTES)
+                    __builtin_prefetch(ahead + l, 0, 2);
+                add_parts(sum, x, &row, b, NULL, PARTS, rows, u, n_units);
+            }
+            if (b * PARTS >= n_parts) break;
+            add_parts(sum, x, &row, b, take_escape(&row, b), n_parts - b * PARTS, rows, u, n_units);
+        }
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t r = 0; r < rows; r++) unit[u + s][r] = v_add(sum[s][r][0], sum[s][r][1]);
+        }
+        ask = false;
+    }
+    float out[PASS_MAX];
+    finish(out, unit, rows);
+    for (size_t r = 0; r < rows; r++) p->y[(i + r) * p->ld_y + c] = out[r];
+}
+
+/* Columns [first, end) for `rows` rows from the i-th on. */
+MOE_INLINE void pass(const struct product *p, size_t i, size_t first, size_t end, const size_t rows,
+                     bool ask) {
+    for (size_t c = first; c < end; c++) dots(p, i, c, rows, rows == 1 ? UNITS : 1, ask);
 }
 
 MOE_INLINE void single_row(const struct product *p, size_t first, size_t end) {
-    const bool ask = !cpu_streams_alone();
-    for (size_t c = first; c < end; c++) p->y[c] = dot(product_row(p, 0), p->w, c, ask);
+    pass(p, 0, first, end, 1, !cpu_streams_alone());
+}
+
+/* Up to FEW_ROWS rows, in passes of about the same height over some columns: the first one brings the
+ * weights, the others find them in a cache. */
+MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
+    const size_t n = p->x->n, n_passes = (n + PASS_ROWS - 1) / PASS_ROWS;
+    for (size_t c = first; c < end; c += FEW_COLS) {
+        const size_t stop = end - c < FEW_COLS ? end : c + FEW_COLS;
+        for (size_t i = 0, k = 0; k < n_passes; k++) {
+            const size_t rows = (n - i + n_passes - k - 1) / (n_passes - k);
+            const bool ask = k == 0 && !cpu_streams_alone();
+            if (PASS_ROWS >= 6 && rows == 6) pass(p, i, c, stop, 6, ask);
+            if (PASS_ROWS >= 5 && rows == 5) pass(p, i, c, stop, 5, ask);
+            if (rows == 4) pass(p, i, c, stop, 4, ask);
+            if (rows == 3) pass(p, i, c, stop, 3, ask);
+            if (rows == 2) pass(p, i, c, stop, 2, ask);
+            i += rows;
+        }
+    }
 }
 
 void MOE_NAME(gemm_packed)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                            size_t first, size_t n_cols) {
-    gemm(y, ld_y, x, w, first, n_cols);
+    if (x->n > 1 && x->n <= FEW_ROWS)
+        few_rows(&(struct product){y, ld_y, x, w}, first, first + n_cols);
+    else
+        gemm(y, ld_y, x, w, first, n_cols);
 }
 
 /* A block in natural order: y [MOE_PACKED_WEIGHTS] */
