@@ -11,6 +11,8 @@ enum {
     OPT_LAYERS,
     OPT_ISA,
     OPT_GEMM,
+    OPT_PACK,
+    OPT_HUGE_PAGES,
     OPT_SEED,
     OPT_PASS_ROWS,
     OPT_NO_WARMUP,
@@ -33,6 +35,8 @@ static const struct option long_options[] = {
     {"ubatch-size", required_argument, NULL, OPT_PASS_ROWS},
     {"isa", required_argument, NULL, OPT_ISA},
     {"gemm", required_argument, NULL, OPT_GEMM},
+    {"pack", no_argument, NULL, OPT_PACK},
+    {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
     {"seed", required_argument, NULL, OPT_SEED},
     {"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
     {"quiet", no_argument, NULL, OPT_QUIET},
@@ -49,10 +53,13 @@ static const char help[] =
     "after each test. Options and fields are named after llama-bench's; a list is 1,2,4.\n"
     "\n"
     "Model:\n"
-    "  -m, --model MODEL        a directory, or org/name in the Hugging Face cache (the shipped checkpoint)\n"
+    "  -m, --model MODEL        a directory, one safetensors file of it, or org/name in the Hugging Face cache\n"
+    "                           (the shipped checkpoint)\n"
     "      --synthetic SHAPE    random weights for this config.json; bench/shapes/ has some\n"
     "      --layers N           only the first N layers of SHAPE, where the whole does not fit\n"
     "      --seed S             of the random weights and of the tokens (1)\n"
+    "      --pack               pack BF16 weights into 12 bits when loading, without loss, on huge pages\n"
+    "      --huge-pages         copy the weights to huge pages when loading, as they are\n"
     "\n"
     "Tests, one per combination:\n"
     "  -p, --n-prompt LIST      tokens of a prompt; 0: no such test (512)\n"
@@ -150,6 +157,10 @@ static void read_option(struct bench_options *o, int option, const char *value, 
         break;
     case OPT_GEMM:
         o->gemm = parse_gemm("--gemm", value);
+        break;
+    case OPT_PACK:
+    case OPT_HUGE_PAGES:
+        add_weights_form(&o->weights, option == OPT_PACK ? MOE_WEIGHTS_PACKED : MOE_WEIGHTS_HUGE);
         break;
     case 'o':
         o->format = read_format(value);

@@ -72,6 +72,9 @@ static void add_real(struct fields *f, const char *name, double real) {
     f->items[f->n++] = (struct field){.name = name, .kind = FIELD_REAL, .real = real};
 }
 
+static const char *const forms[] = {
+    [MOE_WEIGHTS_MAPPED] = "mapped", [MOE_WEIGHTS_HUGE] = "huge pages", [MOE_WEIGHTS_PACKED] = "packed"};
+
 static void add_setting(struct fields *f, const struct bench_report *b, const struct bench_result *r) {
     const moe_model_info *m = b->model;
     add_text(f, "build_commit", MOE_BUILD_COMMIT);
@@ -82,6 +85,7 @@ static void add_setting(struct fields *f, const struct bench_report *b, const st
     add_integer(f, "model_size", m->weight_bytes);
     add_integer(f, "model_n_params", m->n_parameters);
     add_text(f, "model_storage", m->storage);
+    add_text(f, "weights", forms[b->options->weights]);
     add_text(f, "isa", m->isa);
     add_text(f, "gemm", m->gemm);
     add_integer(f, "n_batch", r->test.n_sequences);

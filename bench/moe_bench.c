@@ -202,8 +202,8 @@ static void measure_all(struct bench *b) {
     }
 }
 
-static void show_loading(void *context, size_t done, size_t total) {
-    progress_show(context, "loading", done, total);
+static void show_loading(void *context, const char *phase, size_t done, size_t total) {
+    progress_show(context, phase, done, total);
 }
 
 static void open_model(struct bench *b) {
@@ -216,6 +216,7 @@ static void open_model(struct bench *b) {
                                  .gemm = o->gemm,
                                  .synthetic = o->synthetic != NULL,
                                  .seed = o->seed,
+                                 .weights = o->weights,
                                  .progress = show_loading,
                                  .context = &b->progress};
     moe_error err = {{0}};

@@ -141,6 +141,11 @@ moe_gemm parse_gemm(const char *option, const char *value) {
     die(STATUS_USAGE, "%s: '%s', expected native or openblas", option, value);
 }
 
+void add_weights_form(moe_weights_form *out, moe_weights_form form) {
+    if (*out != MOE_WEIGHTS_MAPPED && *out != form) die(STATUS_USAGE, "--huge-pages contradicts --pack");
+    *out = form;
+}
+
 void check_isa(const char *option, const char *value) {
     char names[256] = "";
     const char *name;

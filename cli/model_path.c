@@ -182,3 +182,12 @@ char *model_path(const char *model) {
     free(cache);
     return found;
 }
+
+char *model_directory(const char *path) {
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (!is_file) return format_path("%s", path);
+    if (!slash) return format_path(".");
+    return format_path("%.*s", slash == path ? 1 : (int)(slash - path), path);
+}

@@ -18,17 +18,30 @@ const char program_name[] = "moe-compare";
 struct compare_options {
     const char *model, *dump, *isa;
     moe_gemm gemm;
+    moe_weights_form weights;
     size_t n_threads, batch_size;
     double tolerance;
     bool json;
 };
 
-enum { OPT_ISA = 256, OPT_GEMM, OPT_BATCH_SIZE, OPT_TOLERANCE, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum {
+    OPT_ISA = 256,
+    OPT_GEMM,
+    OPT_PACK,
+    OPT_HUGE_PAGES,
+    OPT_BATCH_SIZE,
+    OPT_TOLERANCE,
+    OPT_JSON,
+    OPT_HELP,
+    OPT_VERSION
+};
 
 static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'},
     {"isa", required_argument, NULL, OPT_ISA},
     {"gemm", required_argument, NULL, OPT_GEMM},
+    {"pack", no_argument, NULL, OPT_PACK},
+    {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
     {"batch-size", required_argument, NULL, OPT_BATCH_SIZE},
     {"tolerance", required_argument, NULL, OPT_TOLERANCE},
     {"json", no_argument, NULL, OPT_JSON},
@@ -44,11 +57,14 @@ static const char help[] =
     "that the dump holds, the largest difference; the first token that differs and the reference's margin\n"
     "there, so that a near-tie can be told from a fault; and the layer where the difference begins.\n"
     "\n"
-    "MODEL is a directory, or org/name in the Hugging Face cache; DUMP a safetensors file.\n"
+    "MODEL is a directory, one safetensors file of it, or org/name in the Hugging Face cache; DUMP a\n"
+    "safetensors file.\n"
     "\n"
     "  -t, --threads N      threads (the physical cores that this process may use)\n"
     "      --isa NAME       use no instruction set past this one\n"
     "      --gemm NAME      native or openblas (native)\n"
+    "      --pack           pack BF16 weights when loading, without loss\n"
+    "      --huge-pages     copy the weights to huge pages when loading\n"
     "      --batch-size N   positions computed at once (64)\n"
     "      --tolerance X    a layer is off if it differs by more than X standard deviations (1e-3)\n"
     "      --json           one JSON object instead of a table\n"
@@ -86,6 +102,10 @@ static void read_options(struct compare_options *o, int argc, char **argv) {
             break;
         case OPT_GEMM:
             o->gemm = parse_gemm("--gemm", optarg);
+            break;
+        case OPT_PACK:
+        case OPT_HUGE_PAGES:
+            add_weights_form(&o->weights, option == OPT_PACK ? MOE_WEIGHTS_PACKED : MOE_WEIGHTS_HUGE);
             break;
         case OPT_BATCH_SIZE:
             o->batch_size = parse_integer("--batch-size", optarg, 1, 65536);
@@ -276,11 +296,12 @@ int main(int argc, char **argv) {
     struct compare_options o;
     read_options(&o, argc, argv);
     output_open(&out);
-    char *directory = model_path(o.model);
+    char *path = model_path(o.model);
     moe_model *model;
     moe_error err = {{0}};
-    moe_model_options options = {.isa = o.isa, .gemm = o.gemm};
-    if (moe_model_open(&model, directory, &options, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
+    moe_model_options options = {
+        .isa = o.isa, .gemm = o.gemm, .weights = o.weights, .n_threads = o.n_threads};
+    if (moe_model_open(&model, path, &options, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
     struct reference reference;
     reference_open(&reference, o.dump, moe_model_get_info(model));
     struct comparison c;
@@ -293,6 +314,6 @@ int main(int argc, char **argv) {
     comparison_free(&c);
     reference_close(&reference);
     moe_model_close(model);
-    free(directory);
+    free(path);
     return is_exact ? STATUS_DONE : STATUS_FAILED;
 }

@@ -21,7 +21,7 @@ enum { DEFAULT_GENERATE = 256, LOGITS_ROWS = 64 };
 
 struct run {
     const struct run_options *options;
-    char *directory;
+    const char *path, *directory; /* of the model; the directory that it is, or lies in */
     struct output out;
     struct progress progress;
 
@@ -119,16 +119,20 @@ static void set_size(struct run *r) {
 
 /* ---- opening ------------------------------------------------------------------------------------------ */
 
-static void show_loading(void *context, size_t done, size_t total) {
-    progress_show(context, "loading", done, total);
+static void show_loading(void *context, const char *phase, size_t done, size_t total) {
+    progress_show(context, phase, done, total);
 }
 
 static void open_model(struct run *r) {
     const struct run_options *o = r->options;
     moe_error err = {{0}};
-    moe_model_options options = {
-        .isa = o->isa, .gemm = o->gemm, .progress = show_loading, .context = &r->progress};
-    check(moe_model_open(&r->model, r->directory, &options, &err), &err);
+    moe_model_options options = {.isa = o->isa,
+                                 .gemm = o->gemm,
+                                 .weights = o->weights,
+                                 .n_threads = o->n_threads,
+                                 .progress = show_loading,
+                                 .context = &r->progress};
+    check(moe_model_open(&r->model, r->path, &options, &err), &err);
     progress_clear(&r->progress);
     r->info = moe_model_get_info(r->model);
     if (needs_tokenizer(r)) {
@@ -232,7 +236,7 @@ static void write_json(struct run *r) {
     json_integer(&j, "threads", r->n_threads);
     json_integer(&j, "seed", r->options->sampling.seed);
     json_open(&j, "model", '{');
-    json_string(&j, "path", r->directory);
+    json_string(&j, "path", r->path);
     json_string(&j, "family", i->family);
     json_string(&j, "storage", i->storage);
     json_integer(&j, "parameters", i->n_parameters);
@@ -387,9 +391,10 @@ static void close_run(struct run *r) {
     free(r->ids);
 }
 
-static int run_generate(const struct run_options *o, char *directory) {
+static int run_generate(const struct run_options *o, const char *path, const char *directory) {
     struct run *r = need(1, sizeof *r);
-    *r = (struct run){.options = o, .directory = directory, .stops = {.texts = o->stops, .n = o->n_stops}};
+    *r = (struct run){
+        .options = o, .path = path, .directory = directory, .stops = {.texts = o->stops, .n = o->n_stops}};
     struct text prompt = {0};
     output_open(&r->out);
     read_prompt(&prompt, o);
@@ -417,10 +422,11 @@ int main(int argc, char **argv) {
     signals_install();
     struct run_options options;
     run_options_read(&options, argc, argv);
-    char *directory = model_path(options.model);
-    int status =
-        options.mode == RUN_GENERATE ? run_generate(&options, directory) : run_text_mode(&options, directory);
+    char *path = model_path(options.model), *directory = model_directory(path);
+    int status = options.mode == RUN_GENERATE ? run_generate(&options, path, directory)
+                                              : run_text_mode(&options, directory);
     free(directory);
+    free(path);
     free(options.ids);
     return status;
 }

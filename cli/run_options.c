@@ -30,6 +30,8 @@ enum {
     OPT_BATCH_SIZE,
     OPT_ISA,
     OPT_GEMM,
+    OPT_PACK,
+    OPT_HUGE_PAGES,
     OPT_JSON,
     OPT_QUIET,
     OPT_HELP,
@@ -66,6 +68,8 @@ static const struct option long_options[] = {
     {"batch-size", required_argument, NULL, OPT_BATCH_SIZE},
     {"isa", required_argument, NULL, OPT_ISA},
     {"gemm", required_argument, NULL, OPT_GEMM},
+    {"pack", no_argument, NULL, OPT_PACK},
+    {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -77,9 +81,9 @@ static const char help[] =
     "Generates text with a mixture-of-experts language model on the CPU, straight from its Hugging Face\n"
     "checkpoint. Generated text goes to standard output; progress, statistics and errors to standard error.\n"
     "\n"
-    "MODEL (or -m MODEL) is a directory with config.json, *.safetensors and tokenizer.json, or org/name in\n"
-    "the Hugging Face cache. Without it, the small storyteller that ships with this program is used, and\n"
-    "without a prompt it begins by itself.\n"
+    "MODEL (or -m MODEL) is a directory with config.json, *.safetensors and tokenizer.json, one safetensors\n"
+    "file of such a directory, or org/name in the Hugging Face cache. Without it, the small storyteller that\n"
+    "ships with this program is used, and without a prompt it begins by itself.\n"
     "\n"
     "Prompt:\n"
     "  -p, --prompt TEXT      the prompt; '-' reads it from standard input\n"
@@ -122,6 +126,8 @@ static const char help[] =
 static const char help_end[] =
     "\n"
     "      --gemm NAME        native, or openblas to compare with (native)\n"
+    "      --pack             pack BF16 weights into 12 bits when loading, without loss, on huge pages\n"
+    "      --huge-pages       copy the weights to huge pages when loading, as they are\n"
     "\n"
     "  -h, --help             this text\n"
     "  -V, --version          the version\n"
@@ -227,6 +233,12 @@ static void read_flag(struct run_options *o, int option) {
     case OPT_NO_BOS:
         o->bos = BOS_NONE;
         break;
+    case OPT_PACK:
+        o->weights = MOE_WEIGHTS_PACKED;
+        break;
+    case OPT_HUGE_PAGES:
+        o->weights = MOE_WEIGHTS_HUGE;
+        break;
     case OPT_TOKENIZE:
         o->mode = RUN_TOKENIZE;
         break;
@@ -309,11 +321,13 @@ static void check_combination(struct run_options *o, const struct given *g) {
     REFUSE_WITH(g, OPT_ADD_BOS, OPT_NO_BOS, OPT_IDS);
     REFUSE_WITH(g, OPT_NO_BOS, OPT_IDS);
     REFUSE_WITH(g, OPT_JSON, OPT_PRINT_IDS);
+    REFUSE_WITH(g, OPT_PACK, OPT_HUGE_PAGES);
     static const int tokenizer_modes[] = {OPT_TOKENIZE, OPT_DETOKENIZE};
     for (size_t i = 0; i < 2; i++)
         REFUSE_WITH(g, tokenizer_modes[i], OPT_TOKENIZE, OPT_DETOKENIZE, 'p', 'f', OPT_IDS, OPT_ADD_BOS, 'n',
                     'c', OPT_STOP, OPT_IGNORE_EOS, OPT_TEMPERATURE, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P,
-                    OPT_REPEAT_PENALTY, OPT_SEED, OPT_PRINT_IDS, OPT_JSON, OPT_LOGITS);
+                    OPT_REPEAT_PENALTY, OPT_SEED, OPT_PRINT_IDS, OPT_JSON, OPT_LOGITS, OPT_PACK,
+                    OPT_HUGE_PAGES);
     REFUSE_WITH(g, OPT_DETOKENIZE, OPT_NO_BOS, OPT_ESCAPED);
     if (o->escaped && o->mode != RUN_TOKENIZE) die(STATUS_USAGE, "--escaped goes with --tokenize");
     if (o->skip_special && o->mode != RUN_DETOKENIZE)

@@ -81,6 +81,17 @@ static moe_status choose_kernels(struct moe_model *m, const moe_model_options *o
     return MOE_OK;
 }
 
+static moe_status repack_weights(struct moe_model *m, const moe_model_options *opt, moe_error *err) {
+    const struct moe_repack_options options = {.packs = opt->weights == MOE_WEIGHTS_PACKED,
+                                               .is_synthetic = opt->synthetic,
+                                               .n_threads =
+                                                   opt->n_threads ? opt->n_threads : moe_physical_cores(),
+                                               .progress = opt->progress,
+                                               .context = opt->context};
+    MOE_TRY(moe_repack(&m->repacked, &m->weights, &m->spec, &options, err));
+    return m->checkpoint ? moe_checkpoint_check(m->checkpoint, err) : MOE_OK;
+}
+
 static moe_status bind_weights(struct moe_model *m, const char *dir, const moe_model_options *opt,
                                moe_error *err) {
     const struct moe_weights_progress progress = {opt->progress, opt->context};
@@ -94,7 +105,7 @@ static moe_status bind_weights(struct moe_model *m, const char *dir, const moe_m
     }
     MOE_TRY(moe_weights_bind(&m->weights, &m->spec, &source, &progress, err));
     if (m->synthetic) moe_synthetic_draw(m->synthetic);
-    return MOE_OK;
+    return opt->weights == MOE_WEIGHTS_MAPPED ? MOE_OK : repack_weights(m, opt, err);
 }
 
 static void fill_info(struct moe_model *m) {
@@ -112,16 +123,26 @@ static void fill_info(struct moe_model *m) {
     m->info.eos = m->eos;
 }
 
+/* The directory that `path` is, or that it is a file of. */
+static moe_status find_directory(char dir[MAX_PATH], const char *path, bool is_file, moe_error *err) {
+    const char *slash = strrchr(path, '/');
+    int n = is_file && !slash ? 1 : is_file && slash > path ? (int)(slash - path) : (int)strlen(path);
+    if (strlen(path) + sizeof "/generation_config.json" > MAX_PATH)
+        return MOE_FAIL(err, MOE_E_ARGUMENT, "%.200s: path too long", path);
+    snprintf(dir, MAX_PATH, "%.*s", n, is_file && !slash ? "." : path);
+    return MOE_OK;
+}
+
 static moe_status open_model(struct moe_model *m, const char *path, const moe_model_options *opt,
                              moe_error *err) {
-    char config[MAX_PATH];
+    char dir[MAX_PATH], config[MAX_PATH + 16];
     struct stat st;
-    bool is_file = opt->synthetic && !stat(path, &st) && S_ISREG(st.st_mode);
-    if (snprintf(config, sizeof config, is_file ? "%s" : "%s/config.json", path) >= MAX_PATH)
-        return MOE_FAIL(err, MOE_E_ARGUMENT, "%.200s: path too long", path);
+    bool is_file = !stat(path, &st) && S_ISREG(st.st_mode), is_config = is_file && opt->synthetic;
+    MOE_TRY(find_directory(dir, path, is_file, err));
+    snprintf(config, sizeof config, is_config ? "%s" : "%s/config.json", is_config ? path : dir);
     MOE_TRY(choose_kernels(m, opt, err));
     MOE_TRY(read_config(m, config, err));
-    if (!is_file) MOE_TRY(read_generation_config(m, path, err));
+    if (!is_config) MOE_TRY(read_generation_config(m, dir, err));
     MOE_TRY(bind_weights(m, path, opt, err));
     fill_info(m);
     return MOE_OK;
@@ -143,6 +164,7 @@ moe_status moe_model_open(moe_model **out, const char *path, const moe_model_opt
 void moe_model_close(moe_model *m) {
     if (!m) return;
     moe_weights_free(&m->weights);
+    moe_repacked_free(&m->repacked);
     moe_spec_free(&m->spec);
     moe_checkpoint_close(m->checkpoint);
     moe_synthetic_close(m->synthetic);

@@ -4,6 +4,7 @@
 
 #include "engine/moe.h"
 #include "kernels/kernels.h"
+#include "engine/repack.h"
 #include "loader/checkpoint.h"
 #include "models/spec.h"
 #include "models/synthetic.h"
@@ -16,6 +17,7 @@ struct moe_model {
     struct moe_synthetic *synthetic;   /* NULL: a checkpoint */
     struct moe_spec spec;
     struct moe_weights weights;
+    struct moe_repacked repacked; /* what weights borrow besides */
     struct moe_kernels kernels;
     bool openblas;
     int64_t eos[MOE_MAX_EOS];

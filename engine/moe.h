@@ -48,13 +48,25 @@ typedef struct moe_model moe_model;
  * the threads and the chunks; OPENBLAS does not, and is there to compare with. */
 typedef enum moe_gemm { MOE_GEMM_NATIVE, MOE_GEMM_OPENBLAS } moe_gemm;
 
+/* Where weights lie while they are used. MAPPED: in the checkpoint's files, which the system reads as they
+ * are needed and may drop again. HUGE: the matrices are copied into memory on huge pages when the model
+ * opens, as they are. PACKED: likewise, and those in BF16 are packed into 12 bits a weight on the way,
+ * without loss: a pass reads a quarter less, and computes the same bits. An embedding that is not the head as
+ * well stays mapped. */
+typedef enum moe_weights_form { MOE_WEIGHTS_MAPPED, MOE_WEIGHTS_HUGE, MOE_WEIGHTS_PACKED } moe_weights_form;
+
+/* Called now and then by the thread that called, while `phase` ("binding", "packing", ...) goes on: how many
+ * of how many items are done. */
+typedef void moe_progress_fn(void *context, const char *phase, size_t done, size_t total);
+
 typedef struct moe_model_options {
     const char *isa; /* the best instruction set that may be used ("scalar", "avx2", ...); NULL: all */
     moe_gemm gemm;
     bool synthetic; /* `path` is a config.json (or a directory with one): weights are drawn at random */
     uint64_t seed;  /* of the synthetic weights */
-    /* called while weights are bound: done and total tensors; NULL: never */
-    void (*progress)(void *context, size_t done, size_t total);
+    moe_weights_form weights;
+    size_t n_threads;          /* that copy or pack; 0: the physical cores that the process may use */
+    moe_progress_fn *progress; /* phases "binding", then "copying" or "packing": tensors; NULL: none */
     void *context;
 } moe_model_options;
 
@@ -62,21 +74,22 @@ typedef struct moe_model_info {
     const char *family;  /* model_type; where config.json has another name for a family, the family's own */
     const char *isa;     /* the fastest instruction set in use */
     const char *gemm;    /* "native", "openblas (sgemm_batch)" or "openblas (loop)" */
-    const char *storage; /* format of the first expert's first matrix; others may differ: "BF16", "FP8",
-                            "MXFP4", "affine 4-bit", ... */
+    const char *storage; /* format of the first expert's first matrix; others may differ: "BF16", "packed
+                            BF16", "FP8", "MXFP4", "affine 4-bit", ... */
     size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
     size_t max_positions;  /* max_position_embeddings: what the model was made for; no limit of the engine */
     uint64_t n_parameters; /* weights; not the scales of quantised ones */
-    uint64_t weight_bytes; /* as the checkpoint stores them, scales included */
+    uint64_t weight_bytes; /* as they lie in the checkpoint or in memory, scales and the like included */
     size_t n_eos;
     const int64_t *eos; /* [n_eos] of generation_config.json, else config.json */
     int64_t bos;        /* -1: none */
 } moe_model_info;
 
-/* Maps the checkpoint in directory `path` and checks config.json, every tensor's name, shape and dtype.
- * MOE_E_UNSUPPORTED for a model_type, a value or a storage format that the engine does not reproduce.
- * MOE_E_MEMORY if this machine does not have what the few matrices take that must be copied (docs/memory.md).
- * opt may be NULL (all defaults). The caller closes it, after its sessions. */
+/* Maps the checkpoint in directory `path`, or the one safetensors file `path` with the config.json beside it,
+ * and checks config.json, every tensor's name, shape and dtype. MOE_E_UNSUPPORTED for a model_type, a value
+ * or a storage format that the engine does not reproduce. MOE_E_MEMORY if this machine does not have what is
+ * copied: a few matrices (docs/memory.md), or all of them, as `weights` says. opt may be NULL (all defaults).
+ * The caller closes it, after its sessions. */
 MOE_API moe_status moe_model_open(moe_model **out, const char *path, const moe_model_options *opt,
                                   moe_error *err);
 MOE_API void moe_model_close(moe_model *model); /* NULL is fine */

@@ -11,6 +11,7 @@
 
 #define SINGLE_FILE "model.safetensors"
 #define INDEX_FILE  "model.safetensors.index.json"
+#define SUFFIX      ".safetensors"
 #define TORCH_FILE  "pytorch_model.bin"
 
 enum { MAX_INDEX_BYTES = 100000000 };
@@ -22,7 +23,7 @@ struct slot {
 };
 
 struct moe_checkpoint {
-    char *dir;
+    char *path; /* a directory, or one file */
     size_t n_shards, n_slots;
     struct moe_safetensors **shards; /* [n_shards] those already open, by file name */
     struct slot *slots;              /* [n_slots] */
@@ -34,15 +35,18 @@ static int compare_texts(const void *a, const void *b) {
 }
 
 static const char *base_name(const struct moe_safetensors *shard) {
-    return strrchr(moe_safetensors_file(shard), '/') + 1;
+    const char *file = moe_safetensors_file(shard), *slash = strrchr(file, '/');
+    return slash ? slash + 1 : file;
 }
 
+/* Files [n] of the directory, or the path itself if it is a file. */
 static moe_status open_shards(struct moe_checkpoint *ck, const char *const *files, size_t n, moe_error *err) {
     ck->shards = calloc(n, sizeof *ck->shards);
-    if (!ck->shards) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu files", ck->dir, n);
+    if (!ck->shards) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu files", ck->path, n);
     for (; ck->n_shards < n; ck->n_shards++) {
         char *path;
-        MOE_TRY(moe_text_join(&path, ck->dir, "/", files[ck->n_shards], err));
+        const char *file = files[ck->n_shards];
+        MOE_TRY(moe_text_join(&path, ck->path, *file ? "/" : "", file, err));
         moe_status status = moe_safetensors_open(&ck->shards[ck->n_shards], path, err);
         free(path);
         if (status != MOE_OK) return status;
@@ -63,7 +67,7 @@ static moe_status index_tensors(struct moe_checkpoint *ck, moe_error *err) {
     ck->slots = calloc(ck->n_slots + 1, sizeof *ck->slots);
     moe_status status = MOE_OK;
     if (!names || !ck->slots)
-        status = MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu tensors", ck->dir, ck->n_slots);
+        status = MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu tensors", ck->path, ck->n_slots);
     for (size_t s = 0, i = 0; s < ck->n_shards && status == MOE_OK; s++)
         for (size_t t = 0; t < moe_safetensors_count(ck->shards[s]); t++, i++) {
             ck->slots[i] = (struct slot){moe_safetensors_tensor(ck->shards[s], t), ck->shards[s]};
@@ -159,7 +163,7 @@ static moe_status check_index(const struct moe_checkpoint *ck, const struct list
 
 static moe_status open_index(struct moe_checkpoint *ck, moe_error *err) {
     struct listing l = {0};
-    moe_status status = read_index(&l, ck->dir, err);
+    moe_status status = read_index(&l, ck->path, err);
     if (status == MOE_OK) status = open_listed(ck, &l, err);
     if (status == MOE_OK) status = index_tensors(ck, err);
     if (status == MOE_OK) status = check_index(ck, &l, err);
@@ -190,24 +194,34 @@ static moe_status fail_absent(const char *dir, moe_error *err) {
                     torch || torch_index ? "; " TORCH_FILE " is, which is not supported" : "");
 }
 
+static bool is_safetensors(const char *path) {
+    size_t n = strlen(path), n_suffix = strlen(SUFFIX);
+    return n >= n_suffix && strcmp(path + n - n_suffix, SUFFIX) == 0;
+}
+
 static moe_status open_files(struct moe_checkpoint *ck, moe_error *err) {
-    static const char *const single[] = {SINGLE_FILE};
+    static const char *const itself[] = {""}, *const single[] = {SINGLE_FILE};
     bool has_single, has_index;
-    if (!*ck->dir) return MOE_FAIL(err, MOE_E_IO, "the name of the checkpoint's directory is empty");
-    MOE_TRY(find_file(&has_single, ck->dir, SINGLE_FILE, err));
+    struct stat st;
+    if (!*ck->path) return MOE_FAIL(err, MOE_E_IO, "the name of the checkpoint's directory is empty");
+    if (is_safetensors(ck->path) && stat(ck->path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        MOE_TRY(open_shards(ck, itself, 1, err));
+        return index_tensors(ck, err);
+    }
+    MOE_TRY(find_file(&has_single, ck->path, SINGLE_FILE, err));
     if (has_single) {
         MOE_TRY(open_shards(ck, single, 1, err));
         return index_tensors(ck, err);
     }
-    MOE_TRY(find_file(&has_index, ck->dir, INDEX_FILE, err));
-    return has_index ? open_index(ck, err) : fail_absent(ck->dir, err);
+    MOE_TRY(find_file(&has_index, ck->path, INDEX_FILE, err));
+    return has_index ? open_index(ck, err) : fail_absent(ck->path, err);
 }
 
-moe_status moe_checkpoint_open(struct moe_checkpoint **out, const char *dir, moe_error *err) {
+moe_status moe_checkpoint_open(struct moe_checkpoint **out, const char *path, moe_error *err) {
     *out = NULL;
     struct moe_checkpoint *ck = calloc(1, sizeof *ck);
-    if (!ck) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", dir);
-    moe_status status = moe_text_join(&ck->dir, dir, "", "", err);
+    if (!ck) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", path);
+    moe_status status = moe_text_join(&ck->path, path, "", "", err);
     if (status == MOE_OK) status = open_files(ck, err);
     if (status == MOE_OK)
         *out = ck;
@@ -222,7 +236,7 @@ void moe_checkpoint_close(struct moe_checkpoint *ck) {
     for (size_t s = 0; s < ck->n_shards; s++) moe_safetensors_close(ck->shards[s]);
     free(ck->slots);
     free(ck->shards);
-    free(ck->dir);
+    free(ck->path);
     free(ck);
 }
 
@@ -230,18 +244,28 @@ size_t moe_checkpoint_count(const struct moe_checkpoint *ck) {
     return ck->n_slots;
 }
 
+const struct moe_tensor *moe_checkpoint_tensor(const struct moe_checkpoint *ck, size_t i) {
+    return ck->slots[i].tensor;
+}
+
 const struct moe_tensor *moe_checkpoint_find(const struct moe_checkpoint *ck, const char *name) {
     const struct slot *slot = moe_names_find(&ck->names, name);
     return slot ? slot->tensor : NULL;
 }
 
-const char *moe_checkpoint_dir(const struct moe_checkpoint *ck) {
-    return ck->dir;
+const char *moe_checkpoint_path(const struct moe_checkpoint *ck) {
+    return ck->path;
 }
 
 const char *moe_checkpoint_file(const struct moe_checkpoint *ck, const struct moe_tensor *t) {
     const struct slot *slot = moe_names_find(&ck->names, t->name);
     return moe_safetensors_file(slot->shard);
+}
+
+moe_status moe_checkpoint_read(const struct moe_checkpoint *ck, const struct moe_tensor *t, void *bytes,
+                               size_t n, size_t offset, moe_error *err) {
+    const struct slot *slot = moe_names_find(&ck->names, t->name);
+    return moe_safetensors_read(slot->shard, t, bytes, n, offset, err);
 }
 
 moe_status moe_checkpoint_check(const struct moe_checkpoint *ck, moe_error *err) {

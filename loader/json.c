@@ -327,3 +327,17 @@ moe_status moe_json_string(const char **out, struct moe_json_value v, moe_error 
     *out = v.node->valuestring;
     return MOE_OK;
 }
+
+char *moe_json_escape(char *out, const char *text) {
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20) {
+            out += sprintf(out, "\\u%04x", c);
+            continue;
+        }
+        if (c == '"' || c == '\\') *out++ = '\\';
+        *out++ = (char)c;
+    }
+    *out = '\0';
+    return out;
+}

@@ -78,4 +78,8 @@ moe_status moe_json_bool(bool *out, struct moe_json_value v, moe_error *err);
 /* Borrowed, terminated, contains no NUL. */
 moe_status moe_json_string(const char **out, struct moe_json_value v, moe_error *err);
 
+/* `text` as it stands between the quotes of a JSON string, terminated, into out, which has room for six times
+ * as much and one byte. Returns its end. */
+char *moe_json_escape(char *out, const char *text);
+
 #endif

@@ -35,7 +35,7 @@ struct moe_safetensors {
     char *strings; /* what tensors and metadata point to */
     size_t n_entries, n_pairs;
     struct entry *entries; /* [n_entries] in the order of their data */
-    struct pair *pairs;    /* [n_pairs] */
+    struct pair *pairs;    /* [n_pairs] by key */
 };
 
 static moe_status read_dtype(struct moe_tensor *t, struct moe_json_value v, moe_error *err) {
@@ -113,6 +113,10 @@ static moe_status allocate(struct moe_safetensors *st, struct moe_json_value roo
     return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory for %zu tensors", st->file, st->n_entries);
 }
 
+static int compare_pairs(const void *a, const void *b) {
+    return strcmp(((const struct pair *)a)->key, ((const struct pair *)b)->key);
+}
+
 static moe_status read_metadata(struct moe_safetensors *st, char **end, struct moe_json_value v,
                                 moe_error *err) {
     struct moe_json_iterator it = {0};
@@ -124,6 +128,7 @@ static moe_status read_metadata(struct moe_safetensors *st, char **end, struct m
         MOE_TRY(moe_json_string(&value, element, err));
         *p = (struct pair){keep(end, key), keep(end, value)};
     }
+    qsort(st->pairs, st->n_pairs, sizeof *st->pairs, compare_pairs);
     return MOE_OK;
 }
 
@@ -247,10 +252,16 @@ const char *moe_safetensors_file(const struct moe_safetensors *st) {
     return st->file;
 }
 
+moe_status moe_safetensors_read(const struct moe_safetensors *st, const struct moe_tensor *t, void *bytes,
+                                size_t n, size_t offset, moe_error *err) {
+    size_t begin = (size_t)((const char *)t->data - (const char *)st->map);
+    return moe_file_read(st->fd, bytes, n, begin + offset, st->file, err);
+}
+
 const char *moe_safetensors_metadata(const struct moe_safetensors *st, const char *key) {
-    for (size_t i = 0; i < st->n_pairs; i++)
-        if (strcmp(st->pairs[i].key, key) == 0) return st->pairs[i].value;
-    return NULL;
+    const struct pair wanted = {.key = key};
+    const struct pair *p = bsearch(&wanted, st->pairs, st->n_pairs, sizeof *st->pairs, compare_pairs);
+    return p ? p->value : NULL;
 }
 
 moe_status moe_safetensors_check(const struct moe_safetensors *st, moe_error *err) {

@@ -40,6 +40,10 @@ size_t moe_safetensors_count(const struct moe_safetensors *st);
 /* Tensor i, in the order of their data. */
 const struct moe_tensor *moe_safetensors_tensor(const struct moe_safetensors *st, size_t i);
 const char *moe_safetensors_file(const struct moe_safetensors *st);
+/* Bytes [n] of tensor t from `offset` on, read instead of mapped: a file that was cut short meanwhile, or
+ * that the disk does not give, is MOE_E_IO. */
+moe_status moe_safetensors_read(const struct moe_safetensors *st, const struct moe_tensor *t, void *bytes,
+                                size_t n, size_t offset, moe_error *err);
 /* Value of a key of __metadata__, or NULL. */
 const char *moe_safetensors_metadata(const struct moe_safetensors *st, const char *key);
 /* MOE_E_IO if the file is shorter than when it was mapped. */

@@ -24,23 +24,6 @@ struct moe_tensor_writer {
     size_t data_offset; /* a multiple of HEADER_ALIGN */
 };
 
-/* `name` as a JSON string without its quotes; NULL: out of memory. */
-static char *escape(const char *name) {
-    char *out = malloc(6 * strlen(name) + 1), *at = out;
-    if (!out) return NULL;
-    for (; *name; name++) {
-        unsigned char c = (unsigned char)*name;
-        if (c < 0x20) {
-            at += sprintf(at, "\\u%04x", c);
-            continue;
-        }
-        if (c == '"' || c == '\\') *at++ = '\\';
-        *at++ = (char)c;
-    }
-    *at = '\0';
-    return out;
-}
-
 static moe_status check_arguments(const char *file, const char *name, size_t n_columns, moe_error *err) {
     if (n_columns == 0 || n_columns > (size_t)MOE_JSON_MAX_INT / sizeof(float))
         return MOE_FAIL(err, MOE_E_ARGUMENT, "%s: %zu columns, expected at least 1", file, n_columns);
@@ -113,9 +96,10 @@ moe_status moe_tensor_writer_open(moe_tensor_writer **out, const char *file, con
     w->fd = -1;
     w->n_columns = n_columns;
     moe_status status = moe_text_join(&w->file, file, "", "", err);
-    if (status == MOE_OK && !(w->name = escape(name)))
+    if (status == MOE_OK && !(w->name = malloc(6 * strlen(name) + 1)))
         status = MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", file);
     if (status == MOE_OK) {
+        moe_json_escape(w->name, name);
         size_t most = LENGTH_BYTES + strlen(w->name) + 64 + 3 * NUMBER_DIGITS;
         w->data_offset = (most + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
         status = create(w, err);

@@ -40,7 +40,8 @@ bool moe_binder_has(const struct moe_binder *b, enum moe_tensor_role role) {
 
 static void count_tensor(struct moe_binder *b) {
     b->done++;
-    if (b->progress && b->progress->call) b->progress->call(b->progress->context, b->done, b->total);
+    if (b->progress && b->progress->call)
+        b->progress->call(b->progress->context, "binding", b->done, b->total);
 }
 
 moe_status moe_binder_own(struct moe_binder *b, void **out, size_t n) {
@@ -67,6 +68,10 @@ moe_status moe_bind_stack(struct moe_binder *b, struct moe_matrix *out, enum moe
     char name[MOE_MAX_TENSOR_NAME];
     moe_binder_name(name, b, role, NULL);
     MOE_TRY(moe_storage_get(out, &b->storage, name, n, rows, cols, b->err));
+    if (b->list) {
+        const struct moe_listed_matrix m = {name, n, rows, cols};
+        MOE_TRY(b->list->call(b->list->context, &m, b->err));
+    }
     count_tensor(b);
     return MOE_OK;
 }
@@ -127,6 +132,9 @@ moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, con
     size_t size = moe_format_bits(format) / 8;
     void *data;
     unsigned char *strip = NULL;
+    *out = (struct moe_matrix){
+        .format = format, .rows = w->cols, .cols = w->rows, .row_bytes = w->rows * size, .data = w->data};
+    if (b->list) return MOE_OK;
     MOE_TRY(moe_binder_own(b, &data, w->rows * w->cols * size));
     if (!plain && !(strip = malloc(STRIP_ROWS * w->cols * size)))
         return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
@@ -139,8 +147,7 @@ moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, con
             put_columns(data, strip, w->cols * size, r, n, w, size);
     }
     free(strip);
-    *out = (struct moe_matrix){
-        .format = format, .rows = w->cols, .cols = w->rows, .row_bytes = w->rows * size, .data = data};
+    out->data = data;
     b->storage.layouts[moe_format_layout(format)] = true;
     return MOE_OK;
 }

@@ -12,7 +12,8 @@ struct moe_binder {
     const struct moe_spec *spec;
     struct moe_storage storage;
     const struct moe_weights_progress *progress;
-    struct moe_matrix *scratch; /* [n_experts] */
+    const struct moe_weights_list *list; /* not NULL: matrices are handed over to it, and not transposed */
+    struct moe_matrix *scratch;          /* [n_experts] */
     size_t layer, expert, done, total;
     size_t unasked; /* bytes owned since the system was last asked whether it has them */
     moe_error *err;

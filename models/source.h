@@ -17,7 +17,12 @@ _Static_assert(MOE_DTYPE_COUNT <= 32, "a set of dtypes has 32 bits");
 struct moe_source_tensor {
     enum moe_dtype dtype;
     const void *data;
+    size_t n_bytes;
+    const char *file; /* for messages */
 };
+
+/* In a shape that is asked for: a size that only the source knows. */
+#define MOE_ANY_SIZE SIZE_MAX
 
 struct moe_source {
     void *context;

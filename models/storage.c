@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/convert.h"
+#include "base/packed.h"
+#include "models/packed_tensor.h"
 
 enum { MAX_NAME = 320, FP8_BLOCK = 128, MXFP4_GROUP = 32 };
 
@@ -54,7 +56,9 @@ enum moe_storage_form moe_storage_find(const struct moe_storage *st, const char 
         return MOE_STORAGE_MXFP4;
     }
     if (dtype == MOE_DTYPE_F8_E4M3 || has_partner(st, name, "_scale_inv")) return MOE_STORAGE_FP8;
-    return found ? MOE_STORAGE_PLAIN : MOE_STORAGE_NONE;
+    if (found) return MOE_STORAGE_PLAIN;
+    bool packed = has_partner(st, name, MOE_PACKED_SUFFIX) || has_partner(st, name, MOE_ESCAPES_SUFFIX);
+    return packed ? MOE_STORAGE_PACKED : MOE_STORAGE_NONE;
 }
 
 bool moe_storage_has(const struct moe_storage *st, const char *name) {
@@ -176,6 +180,40 @@ static moe_status get_mxfp4(struct request *r, struct moe_matrix *out) {
     return MOE_OK;
 }
 
+/* Points out->escapes into the tensor `t`, of which nothing is believed yet: n matrices, out the first. */
+static moe_status read_escapes(struct request *r, struct moe_matrix *out, const struct moe_source_tensor *t,
+                               const char *name, size_t n) {
+    struct moe_escapes_layout at;
+    struct moe_matrix all = *out;
+    const unsigned char *bytes = t->data;
+    all.rows = n * r->rows; /* no more than NAME_packed has */
+    bool fits = moe_escapes_lay_out(&at, n, all.rows, 0) && t->n_bytes >= at.block;
+    size_t n_escapes = fits ? moe_packed_number(bytes + at.first, all.rows) : 0;
+    if (!fits || !moe_escapes_lay_out(&at, n, all.rows, n_escapes) || at.n_bytes != t->n_bytes)
+        return MOE_FAIL(r->err, MOE_E_FORMAT, "%s: tensor %s: %zu bytes, expected %zu for %zu escapes",
+                        t->file, name, t->n_bytes, at.n_bytes, n_escapes);
+    all.escapes = (struct moe_escapes){bytes, bytes + at.first, bytes + at.block, bytes + at.high};
+    if (!moe_packed_check(&all, n_escapes))
+        return MOE_FAIL(r->err, MOE_E_FORMAT, "%s: tensor %s: escapes that are out of order or of its rows",
+                        t->file, name);
+    out->escapes = all.escapes;
+    return MOE_OK;
+}
+
+static moe_status get_packed(struct request *r, struct moe_matrix *out) {
+    char packed[MAX_NAME], escapes[MAX_NAME];
+    struct moe_source_tensor w, apart;
+    const struct moe_source *source = r->st->source;
+    const size_t any = MOE_ANY_SIZE, shape[] = {r->rows, moe_packed_blocks(r->cols), MOE_PACKED_BYTES};
+    write_partner(packed, r->name, MOE_PACKED_SUFFIX);
+    write_partner(escapes, r->name, MOE_ESCAPES_SUFFIX);
+    MOE_TRY(get(r, &w, packed, shape, 3, MOE_DTYPE_BIT(U8)));
+    MOE_TRY(source->get(source->context, &apart, escapes, &any, 1, MOE_DTYPE_BIT(U8), r->err));
+    out->format = MOE_FORMAT_PACKED;
+    out->data = w.data;
+    return read_escapes(r, out, &apart, escapes, r->n_stacked ? r->n_stacked : 1);
+}
+
 static moe_status get_first(struct request *r, struct moe_matrix *out) {
     switch (moe_storage_find(r->st, r->name)) {
     case MOE_STORAGE_MLX:
@@ -184,6 +222,8 @@ static moe_status get_first(struct request *r, struct moe_matrix *out) {
         return get_fp8(r, out);
     case MOE_STORAGE_MXFP4:
         return get_mxfp4(r, out);
+    case MOE_STORAGE_PACKED:
+        return get_packed(r, out);
     case MOE_STORAGE_NONE: /* says that it is missing */
     case MOE_STORAGE_PLAIN:
         break;
@@ -191,7 +231,8 @@ static moe_status get_first(struct request *r, struct moe_matrix *out) {
     return get_plain(r, out);
 }
 
-/* out [n] from out[0]: the matrices of a stack follow each other, and so do their scales. */
+/* out [n] from out[0]: the matrices of a stack follow each other, and so do their scales, and the tables and
+ * rows of escapes. */
 static void spread(struct moe_matrix *out, size_t n) {
     const struct moe_scales *s = &out->scales;
     size_t step = out->rows * out->row_bytes, scale_step = 0;
@@ -201,6 +242,10 @@ static void spread(struct moe_matrix *out, size_t n) {
         out[i].data = (const char *)out[i].data + step;
         if (s->scale) out[i].scales.scale = (const char *)out[i].scales.scale + scale_step;
         if (s->bias) out[i].scales.bias = (const char *)out[i].scales.bias + scale_step;
+        if (out->format == MOE_FORMAT_PACKED) {
+            out[i].escapes.table = (const char *)out[i].escapes.table + MOE_PACKED_TABLE;
+            out[i].escapes.first = (const char *)out[i].escapes.first + out->rows * sizeof(uint32_t);
+        }
     }
 }
 
@@ -213,7 +258,7 @@ moe_status moe_storage_get(struct moe_matrix *out, struct moe_storage *st, const
     out->row_bytes = moe_format_row_bytes(out->format, cols);
     spread(out, n);
     st->totals.n_parameters += (uint64_t)n * rows * cols;
-    st->totals.n_bytes += (uint64_t)n * moe_matrix_bytes(out);
+    for (size_t i = 0; i < n; i++) st->totals.n_bytes += moe_matrix_bytes(&out[i]);
     st->layouts[moe_format_layout(out->format)] = true;
     return MOE_OK;
 }

@@ -11,6 +11,7 @@
  *        or F16.
  * MXFP4  NAME_blocks [rows, cols / 32, 16] and NAME_scales [rows, cols / 32], both U8; there is no NAME.
  *        Only if NAME does not end in ".weight".
+ * PACKED NAME_packed and NAME_escapes, both U8; there is no NAME (models/packed_tensor.h).
  *
  * A stack of n matrices is the same, each tensor with n in front of its shape. The tensors tell which form it
  * is, matrix by matrix; of MLX config.json must say the bits and the group size. */
@@ -23,7 +24,8 @@ enum moe_storage_form {
     MOE_STORAGE_PLAIN,
     MOE_STORAGE_MLX,
     MOE_STORAGE_FP8,
-    MOE_STORAGE_MXFP4
+    MOE_STORAGE_MXFP4,
+    MOE_STORAGE_PACKED
 };
 
 /* Of all that was handed over so far. */
@@ -39,7 +41,8 @@ struct moe_storage {
     bool layouts[MOE_LAYOUT_COUNT]; /* of activations that some matrix wants */
 };
 
-/* The form of a matrix, by the names and dtypes of what is there; of several the first of MLX, MXFP4, FP8. */
+/* The form of a matrix, by the names and dtypes of what is there; of several the first of MLX, MXFP4, FP8,
+ * PLAIN. */
 enum moe_storage_form moe_storage_find(const struct moe_storage *st, const char *name);
 /* Whether any form of it is there. */
 bool moe_storage_has(const struct moe_storage *st, const char *name);

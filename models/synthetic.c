@@ -75,6 +75,8 @@ static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_er
     s->available -= bytes;
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", bytes);
+    /* small ones, as a mapped file has: what huge pages are worth can then be measured */
+    madvise(p, bytes, MADV_NOHUGEPAGE);
     s->blocks[s->n_blocks++] = (struct block){.data = p, .bytes = bytes};
     *out = p;
     return MOE_OK;
@@ -110,7 +112,7 @@ static moe_status get(void *context, struct moe_source_tensor *out, const char *
     if (__builtin_mul_overflow(n, vector ? sizeof(float) : sizeof(uint16_t), &bytes)) bytes = SIZE_MAX;
     void *data = NULL;
     MOE_TRY(take(s, &data, bytes, err));
-    *out = (struct moe_source_tensor){vector ? MOE_DTYPE_F32 : MOE_DTYPE_BF16, data};
+    *out = (struct moe_source_tensor){vector ? MOE_DTYPE_F32 : MOE_DTYPE_BF16, data, bytes, "random weights"};
     if (vector) {
         float mean = strstr(name, "norm") ? 1.0f : 0.0f, *x = data;
         for (size_t i = 0; i < n; i++) x[i] = mean + 0.02f * normal(&s->state);

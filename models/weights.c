@@ -38,20 +38,80 @@ static moe_status bind_all(struct moe_binder *b) {
     return bind_head(b, out);
 }
 
+static moe_status run(struct moe_binder *b, struct moe_weights *out, const struct moe_spec *spec,
+                      const struct moe_source *source) {
+    *out = (struct moe_weights){0};
+    b->out = out;
+    b->spec = spec;
+    b->storage = (struct moe_storage){.source = source, .quantization = &spec->quantization};
+    /* close enough for a progress bar: the experts are nearly all of the tensors */
+    b->total = spec->n_layers * (3 * spec->n_experts + 8);
+    moe_status status = bind_all(b);
+    free(b->scratch);
+    return status;
+}
+
 moe_status moe_weights_bind(struct moe_weights *out, const struct moe_spec *spec,
                             const struct moe_source *source, const struct moe_weights_progress *progress,
                             moe_error *err) {
-    *out = (struct moe_weights){0};
-    struct moe_binder b = {.out = out, .spec = spec, .progress = progress, .err = err};
-    b.storage = (struct moe_storage){.source = source, .quantization = &spec->quantization};
-    /* close enough for a progress bar: the experts are nearly all of the tensors */
-    b.total = spec->n_layers * (3 * spec->n_experts + 8);
-    moe_status status = bind_all(&b);
-    free(b.scratch);
+    struct moe_binder b = {.progress = progress, .err = err};
+    moe_status status = run(&b, out, spec, source);
     for (size_t i = 0; i < MOE_LAYOUT_COUNT; i++) out->layouts[i] = b.storage.layouts[i];
     out->n_parameters = b.storage.totals.n_parameters;
     out->n_bytes = b.storage.totals.n_bytes;
-    if (status == MOE_OK && progress && progress->call) progress->call(progress->context, b.done, b.done);
+    if (status == MOE_OK && progress && progress->call)
+        progress->call(progress->context, "binding", b.done, b.done);
     if (status != MOE_OK) moe_weights_free(out);
     return status;
+}
+
+moe_status moe_weights_list(const struct moe_weights_list *list, const struct moe_spec *spec,
+                            const struct moe_source *source, moe_error *err) {
+    struct moe_weights none;
+    struct moe_binder b = {.list = list, .err = err};
+    moe_status status = run(&b, &none, spec, source);
+    moe_weights_free(&none);
+    return status;
+}
+
+/* Those that are there, one after the other. */
+struct visitor {
+    void (*visit)(void *context, struct moe_matrix *w);
+    void *context;
+};
+
+static void visit(const struct visitor *v, struct moe_matrix *w) {
+    if (w->rows) v->visit(v->context, w);
+}
+
+static void visit_ffn(const struct visitor *v, struct moe_ffn *ffn) {
+    visit(v, &ffn->gate.w);
+    visit(v, &ffn->up.w);
+    visit(v, &ffn->down.w);
+}
+
+static void visit_attention(const struct visitor *v, struct moe_layer_weights *w, size_t n_heads) {
+    visit(v, &w->latent.q_a.w);
+    visit(v, &w->q.w);
+    visit(v, &w->k.w);
+    visit(v, &w->v.w);
+    visit(v, &w->latent.kv_a.w);
+    for (size_t h = 0; w->latent.absorb && h < n_heads; h++) visit(v, &w->latent.absorb[h]);
+    for (size_t h = 0; w->latent.expand && h < n_heads; h++) visit(v, &w->latent.expand[h]);
+    visit(v, &w->o.w);
+}
+
+void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
+                       void (*call)(void *context, struct moe_matrix *w), void *context) {
+    const struct visitor v = {call, context};
+    visit(&v, &weights->head.w);
+    for (size_t l = 0; l < weights->n_layers; l++) {
+        struct moe_layer_weights *w = &weights->layers[l];
+        visit_attention(&v, w, spec->n_heads);
+        visit(&v, &w->router.w);
+        for (size_t e = 0; w->experts && e < spec->n_experts; e++) visit_ffn(&v, &w->experts[e]);
+        visit_ffn(&v, &w->shared);
+        visit(&v, &w->shared_score);
+        visit_ffn(&v, &w->dense);
+    }
 }

@@ -65,7 +65,7 @@ struct moe_weights {
 
 /* Progress of binding: tensors done and in all; may be NULL. */
 struct moe_weights_progress {
-    void (*call)(void *context, size_t done, size_t total);
+    moe_progress_fn *call;
     void *context;
 };
 
@@ -74,5 +74,28 @@ moe_status moe_weights_bind(struct moe_weights *out, const struct moe_spec *spec
                             const struct moe_source *source, const struct moe_weights_progress *progress,
                             moe_error *err);
 void moe_weights_free(struct moe_weights *weights);
+
+/* Calls `visit` for every matrix that a pass reads whole, in the order of a pass but for the head, which
+ * comes first. An embedding that is not tied is none of them: only rows of it are read. Where it is tied, it
+ * is the head. */
+void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
+                       void (*visit)(void *context, struct moe_matrix *w), void *context);
+
+/* A tensor that binding asks for as a matrix [rows, cols], or as a stack of n_stacked > 0 of them, under the
+ * name that the source has it by. */
+struct moe_listed_matrix {
+    const char *name; /* borrowed for the call */
+    size_t n_stacked, rows, cols;
+};
+
+struct moe_weights_list {
+    moe_status (*call)(void *context, const struct moe_listed_matrix *m, moe_error *err);
+    void *context;
+};
+
+/* Checks all that moe_weights_bind checks and hands over every matrix instead of binding it: nothing is
+ * copied but vectors, and none of a matrix is read. */
+moe_status moe_weights_list(const struct moe_weights_list *list, const struct moe_spec *spec,
+                            const struct moe_source *source, moe_error *err);
 
 #endif

@@ -73,8 +73,8 @@ static moe_status bind_fused_experts(struct moe_binder *b, struct moe_ffn *exper
         return MOE_FAIL(b->err, MOE_E_UNSUPPORTED,
                         "%s: FP8 is not supported for tensor %s, whose rows of gate and up alternate",
                         s->quantization.file, name);
-    /* quantised blocks are out-major in every family */
-    bool transposed = interleaved && form == MOE_STORAGE_PLAIN;
+    /* quantised blocks are out-major in every family; packing leaves a matrix as it lay */
+    bool transposed = interleaved && (form == MOE_STORAGE_PLAIN || form == MOE_STORAGE_PACKED);
     MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_GATE_UP, 2 * width, hidden, transposed));
     for (size_t e = 0; e < s->n_experts; e++) {
         const struct moe_matrix *w = &scratch[e];

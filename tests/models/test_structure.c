@@ -39,7 +39,7 @@ static moe_status get(void *context, struct moe_source_tensor *out, const char *
     for (size_t i = 0; i < rank; i++)
         at += snprintf(line + at, (size_t)(MAX_LINE - at), "%s%zu", i ? "," : "", shape[i]);
     snprintf(line + at, (size_t)(MAX_LINE - at), "]\n");
-    *out = (struct moe_source_tensor){MOE_DTYPE_F32, r->zeros};
+    *out = (struct moe_source_tensor){MOE_DTYPE_F32, r->zeros, 0, ""};
     return MOE_OK;
 }
 
