@@ -8,6 +8,7 @@
 
 #include "kernels/openblas.h"
 #include "kernels/select.h"
+#include "loader/file.h"
 #include "loader/json.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_PATH = 4096 };
@@ -123,29 +124,29 @@ static void fill_info(struct moe_model *m) {
     m->info.eos = m->eos;
 }
 
-/* The directory that `path` is, or that it is a file of. */
-static moe_status find_directory(char dir[MAX_PATH], const char *path, bool is_file, moe_error *err) {
-    const char *slash = strrchr(path, '/');
-    int n = is_file && !slash ? 1 : is_file && slash > path ? (int)(slash - path) : (int)strlen(path);
-    if (strlen(path) + sizeof "/generation_config.json" > MAX_PATH)
+static moe_status open_files(struct moe_model *m, const char *path, const char *dir, bool is_config,
+                             const moe_model_options *opt, moe_error *err) {
+    char config[MAX_PATH];
+    if (snprintf(config, sizeof config, is_config ? "%s" : "%s/config.json", is_config ? path : dir) >=
+        MAX_PATH)
         return MOE_FAIL(err, MOE_E_ARGUMENT, "%.200s: path too long", path);
-    snprintf(dir, MAX_PATH, "%.*s", n, is_file && !slash ? "." : path);
-    return MOE_OK;
-}
-
-static moe_status open_model(struct moe_model *m, const char *path, const moe_model_options *opt,
-                             moe_error *err) {
-    char dir[MAX_PATH], config[MAX_PATH + 16];
-    struct stat st;
-    bool is_file = !stat(path, &st) && S_ISREG(st.st_mode), is_config = is_file && opt->synthetic;
-    MOE_TRY(find_directory(dir, path, is_file, err));
-    snprintf(config, sizeof config, is_config ? "%s" : "%s/config.json", is_config ? path : dir);
     MOE_TRY(choose_kernels(m, opt, err));
     MOE_TRY(read_config(m, config, err));
     if (!is_config) MOE_TRY(read_generation_config(m, dir, err));
     MOE_TRY(bind_weights(m, path, opt, err));
     fill_info(m);
     return MOE_OK;
+}
+
+static moe_status open_model(struct moe_model *m, const char *path, const moe_model_options *opt,
+                             moe_error *err) {
+    char *dir;
+    struct stat st;
+    bool is_config = opt->synthetic && !stat(path, &st) && S_ISREG(st.st_mode);
+    MOE_TRY(moe_file_directory(&dir, path, err));
+    moe_status status = open_files(m, path, dir, is_config, opt, err);
+    free(dir);
+    return status;
 }
 
 moe_status moe_model_open(moe_model **out, const char *path, const moe_model_options *opt, moe_error *err) {

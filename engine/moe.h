@@ -32,6 +32,7 @@ typedef enum moe_status {
     MOE_E_ARGUMENT,    /* the caller's values are outside what the function states */
     MOE_E_MEMORY,      /* not enough memory, or more than this machine has */
     MOE_E_NUMERIC,     /* NaN or infinity where a number is needed */
+    MOE_E_CANCELLED,   /* the caller asked to stop */
 } moe_status;
 
 enum { MOE_ERROR_SIZE = 512 };
@@ -234,6 +235,41 @@ MOE_API moe_status moe_decoder_finish(const char **piece, size_t *n_piece, moe_d
                                       moe_error *err);
 
 MOE_API void moe_free(void *p); /* what this library handed over; NULL is fine */
+
+/* ---- packed checkpoints ------------------------------------------------------------------------------- */
+
+typedef struct moe_pack_options {
+    bool replace;                        /* what is at the place already, if it is packed itself */
+    size_t n_threads;                    /* 0: the physical cores that the process may use */
+    moe_progress_fn *progress;           /* phases "packing", "comparing", "verifying": MiB; NULL: none */
+    bool (*is_cancelled)(void *context); /* asked several times a second; NULL: never */
+    void *context;
+} moe_pack_options;
+
+typedef struct moe_pack_report {
+    size_t n_packed, n_copied; /* tensors of the model: packed; as they were */
+    uint64_t plain_bytes;      /* of the packed tensors before, in BF16 */
+    uint64_t packed_bytes;     /* after, escapes included */
+    uint64_t copied_bytes, file_bytes;
+    uint64_t n_blocks, n_escapes; /* of 128 weights each; those among them that are kept whole */
+} moe_pack_report;
+
+/* Writes the checkpoint `model` (a directory or a safetensors file) anew with every matrix in BF16 packed
+ * into 12 bits a weight, without loss; all else is copied. `place` becomes a directory with model.safetensors
+ * and the small files of the model, or, if it ends in ".safetensors", that file, with config.json,
+ * generation_config.json and tokenizer.json beside it where there are none. It appears whole or not at all,
+ * and only once every weight of it was read back, unpacked and found equal. Memory holds what a few threads
+ * work on, never the model. MOE_E_UNSUPPORTED if there is nothing to pack, or a model that the engine does
+ * not reproduce; MOE_E_ARGUMENT if the place cannot be taken; MOE_E_CANCELLED. opt may be NULL. */
+MOE_API moe_status moe_pack_checkpoint(moe_pack_report *report, const char *model, const char *place,
+                                       const moe_pack_options *opt, moe_error *err);
+/* Whether `packed` holds every tensor of `model`, bit for bit. MOE_E_FORMAT names the first that differs. */
+MOE_API moe_status moe_pack_compare(moe_pack_report *report, const char *model, const char *packed,
+                                    const moe_pack_options *opt, moe_error *err);
+/* Whether every tensor of a packed file, or of a directory with model.safetensors, has the checksum that was
+ * written with it. MOE_E_FORMAT names the first that has not; MOE_E_UNSUPPORTED: there are no checksums. */
+MOE_API moe_status moe_pack_verify(moe_pack_report *report, const char *packed, const moe_pack_options *opt,
+                                   moe_error *err);
 
 /* ---- tensor files ------------------------------------------------------------------------------------- */
 

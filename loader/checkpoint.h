@@ -6,10 +6,10 @@
 
 struct moe_checkpoint; /* opaque */
 
-/* `path` is a file *.safetensors, or a directory that holds model.safetensors, or model.safetensors.index.json
- * with its shards (weight_map names stay inside the directory; symbolic links work). If both exist the single
- * file is read, as transformers does. Every tensor of every file is found, whether the index lists it or not;
- * one that the index lists must be in the shard it names. */
+/* `path` is a file *.safetensors, or a directory that holds model.safetensors, or
+ * model.safetensors.index.json with its shards (weight_map names stay inside the directory; symbolic links
+ * work). If both exist the single file is read, as transformers does. Every tensor of every file is found,
+ * whether the index lists it or not; one that the index lists must be in the shard it names. */
 moe_status moe_checkpoint_open(struct moe_checkpoint **out, const char *path, moe_error *err);
 void moe_checkpoint_close(struct moe_checkpoint *ck); /* NULL is fine */
 /* The path as it was given, for messages. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -53,5 +54,14 @@ moe_status moe_text_join(char **out, const char *a, const char *b, const char *c
     memcpy(*out, a, n_a);
     memcpy(*out + n_a, b, n_b);
     memcpy(*out + n_a + n_b, c, n_c + 1);
+    return MOE_OK;
+}
+
+moe_status moe_file_directory(char **out, const char *path, moe_error *err) {
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    MOE_TRY(moe_text_join(out, is_file && !slash ? "." : path, "", "", err));
+    if (is_file && slash) (*out)[slash == path ? 1 : slash - path] = '\0';
     return MOE_OK;
 }

@@ -13,6 +13,9 @@ moe_status moe_file_open(int *fd, size_t *n_bytes, const char *file, moe_error *
 /* Reads exactly n bytes at `offset`. MOE_E_IO if there are fewer; `file` names it in the message. */
 moe_status moe_file_read(int fd, void *bytes, size_t n, size_t offset, const char *file, moe_error *err);
 
+/* The directory that `path` is, or that it is a regular file of; the caller frees it. MOE_E_MEMORY. */
+moe_status moe_file_directory(char **out, const char *path, moe_error *err);
+
 /* The three texts one after the other; the caller frees it. MOE_E_MEMORY, and *out is NULL. */
 moe_status moe_text_join(char **out, const char *a, const char *b, const char *c, moe_error *err);
 

@@ -252,6 +252,10 @@ const char *moe_safetensors_file(const struct moe_safetensors *st) {
     return st->file;
 }
 
+size_t moe_safetensors_size(const struct moe_safetensors *st) {
+    return st->size;
+}
+
 moe_status moe_safetensors_read(const struct moe_safetensors *st, const struct moe_tensor *t, void *bytes,
                                 size_t n, size_t offset, moe_error *err) {
     size_t begin = (size_t)((const char *)t->data - (const char *)st->map);

@@ -40,6 +40,8 @@ size_t moe_safetensors_count(const struct moe_safetensors *st);
 /* Tensor i, in the order of their data. */
 const struct moe_tensor *moe_safetensors_tensor(const struct moe_safetensors *st, size_t i);
 const char *moe_safetensors_file(const struct moe_safetensors *st);
+/* Bytes of the file when it was opened. */
+size_t moe_safetensors_size(const struct moe_safetensors *st);
 /* Bytes [n] of tensor t from `offset` on, read instead of mapped: a file that was cut short meanwhile, or
  * that the disk does not give, is MOE_E_IO. */
 moe_status moe_safetensors_read(const struct moe_safetensors *st, const struct moe_tensor *t, void *bytes,

@@ -67,7 +67,7 @@ static moe_status make_directory(struct moe_staging *s, moe_error *err) {
         MOE_TRY(moe_text_join(&s->dir, s->parent, name, "", err));
         if (mkdir(s->dir, 0777) == 0) return MOE_OK;
         if (errno == EEXIST && i < MAX_TRIES) continue;
-        moe_status status = fail_io(s->dir, "created", err);
+        moe_status status = fail_io(s->place, "created", err);
         free(s->dir);
         s->dir = NULL;
         return status;
