@@ -26,7 +26,7 @@ struct packing {
     const struct moe_pack_matrix *matrix;
     size_t row_bytes, chunk_rows; /* of packed rows */
     uint64_t (*tallies)[256];     /* [n_workers] */
-    unsigned char *packed;        /* [MOE_PACK_BATCH, chunk_rows, row_bytes] */
+    unsigned char *packed;        /* [MOE_PACK_BATCH * chunk_rows, row_bytes], or fewer */
     unsigned char *escapes;       /* the tensor NAME_escapes */
     struct moe_escapes_layout at; /* in it */
     struct writer *writer;
@@ -192,7 +192,8 @@ static moe_status pack_tensor(struct writer *w, const struct moe_pack_matrix *m,
     size_t n_escapes = 0;
     p.row_bytes = moe_format_row_bytes(MOE_FORMAT_PACKED, m->cols);
     p.tallies = calloc(w->work->options.n_threads, sizeof *p.tallies);
-    p.packed = calloc(MOE_PACK_BATCH * p.chunk_rows, p.row_bytes);
+    size_t most = MOE_PACK_BATCH * p.chunk_rows;
+    p.packed = calloc(m->rows < most ? m->rows : most, p.row_bytes);
     moe_status status = p.tallies && p.packed ? write_both(&p, data, &n_escapes, err) : fail_memory(&p, err);
     report->n_packed++;
     report->plain_bytes += m->tensor->n_bytes;

@@ -39,6 +39,7 @@ class Outputs(ProgramCase):
         ("moe-run", "--version"),
         ("moe-compare", "--help"),
         ("moe-bench", "--help"),
+        ("moe-pack", "--help"),
     )
 
     def assert_fails(self, words: tuple[str, ...], **options: Any) -> None:

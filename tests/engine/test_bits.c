@@ -1,6 +1,6 @@
 /* One request gives one sequence of bits: alone or in a batch, with any number of threads, however its prompt
- * is cut, with any instruction set, with a kept prefix. The reference is each request alone on one thread,
- * scalar kernels. */
+ * is cut, with any instruction set, with a kept prefix, wherever the weights lie and packed or not. The
+ * reference is each request alone on one thread, scalar kernels. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -43,11 +43,12 @@ static void expect_same(const struct request *got, const struct request *expecte
 }
 
 /* More requests than slots, staggered arrivals, lengths and budgets. */
-static void serve_together(const char *fixture, const char *isa, const struct request *expected,
-                           size_t n_threads, size_t n_slots, size_t chunk, size_t max_rows) {
+static void serve_together(const char *fixture, const char *isa, moe_weights_form form,
+                           const struct request *expected, size_t n_threads, size_t n_slots, size_t chunk,
+                           size_t max_rows) {
     struct request requests[N_REQUESTS];
     char what[128];
-    moe_model *model = requests_open_model(fixture, isa);
+    moe_model *model = requests_open_form(fixture, isa, form);
     size_t vocab = moe_model_get_info(model)->vocab_size;
     const moe_session_options options = {.n_sequences = n_slots,
                                          .context = CONTEXT,
@@ -57,28 +58,47 @@ static void serve_together(const char *fixture, const char *isa, const struct re
     moe_session *session = requests_open_session(model, &options);
     requests_make(requests, N_REQUESTS, vocab, 1);
     requests_serve(session, vocab, n_slots, chunk, requests, N_REQUESTS);
-    snprintf(what, sizeof what, "%s, %s, %zu threads, %zu slots, chunks of %zu, %zu rows", fixture,
-             isa ? isa : "best", n_threads, n_slots, chunk, max_rows);
+    snprintf(what, sizeof what, "%s, %s, form %d, %zu threads, %zu slots, chunks of %zu, %zu rows", fixture,
+             isa ? isa : "best", (int)form, n_threads, n_slots, chunk, max_rows);
     expect_same(requests, expected, what);
     moe_session_close(session);
     moe_model_close(model);
 }
 
+static const struct {
+    size_t threads, slots, chunk, max_rows;
+} cases[] = {{1, 1, 1, 0}, {2, 1, 7, 5}, {3, 4, 64, 0}, {7, 3, 17, 32}, {2, 9, 100, 512}};
+
+static void serve_in_every_way(const char *fixture, moe_weights_form form) {
+    struct request expected[N_REQUESTS];
+    const char *isa;
+    bool runs;
+    serve_alone(expected, fixture);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        serve_together(fixture, NULL, form, expected, cases[c].threads, cases[c].slots, cases[c].chunk,
+                       cases[c].max_rows);
+    for (size_t i = 1; (isa = moe_isa_name(i, &runs)); i++)
+        if (runs) serve_together(fixture, isa, form, expected, 2, 3, 31, 0);
+}
+
 Test(bits, batch_threads_chunks_and_instruction_sets_change_nothing) {
-    static const struct {
-        size_t threads, slots, chunk, max_rows;
-    } cases[] = {{1, 1, 1, 0}, {2, 1, 7, 5}, {3, 4, 64, 0}, {7, 3, 17, 32}, {2, 9, 100, 512}};
+    for (size_t f = 0; f < N_FIXTURES; f++) serve_in_every_way(fixtures[f], MOE_WEIGHTS_MAPPED);
+}
+
+/* Copies are read as what was copied is: few ways will do. */
+Test(bits, huge_pages_change_nothing) {
     for (size_t f = 0; f < N_FIXTURES; f++) {
         struct request expected[N_REQUESTS];
-        const char *isa;
-        bool runs;
         serve_alone(expected, fixtures[f]);
-        for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
-            serve_together(fixtures[f], NULL, expected, cases[c].threads, cases[c].slots, cases[c].chunk,
-                           cases[c].max_rows);
-        for (size_t i = 1; (isa = moe_isa_name(i, &runs)); i++)
-            if (runs) serve_together(fixtures[f], isa, expected, 2, 3, 31, 0);
+        serve_together(fixtures[f], NULL, MOE_WEIGHTS_HUGE, expected, 3, 4, 64, 0);
     }
+}
+
+Test(bits, packing_changes_nothing) {
+    static const char *const more[] = {"deepseek_v2-default", "gpt_oss-default", "ernie4_5_moe-default",
+                                       "qwen2_moe-default"};
+    for (size_t f = 0; f < N_FIXTURES; f++) serve_in_every_way(fixtures[f], MOE_WEIGHTS_PACKED);
+    for (size_t f = 0; f < sizeof more / sizeof *more; f++) serve_in_every_way(more[f], MOE_WEIGHTS_PACKED);
 }
 
 /* Evaluates tokens from .. to - 1 of a request in one call; returns the hash of the last row's logits. */
