@@ -35,8 +35,20 @@ moe_status moe_file_write(int fd, const void *bytes, size_t n, size_t offset, co
     return MOE_OK;
 }
 
+/* Never over something. Not every file system can look and rename in one step. */
+static int rename_new(const char *from, const char *to) {
+    struct stat st;
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    if (lstat(to, &st) != 0) return rename(from, to);
+    errno = EEXIST;
+    return -1;
+}
+
 static moe_status sync_directory(const char *dir, moe_error *err) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd;
+    do fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0) return fail_io(dir, "opened", err);
     moe_status status = fsync(fd) != 0 && errno != EINVAL ? fail_io(dir, "flushed", err) : MOE_OK;
     close(fd);
@@ -146,7 +158,7 @@ moe_status moe_staging_move_beside(struct moe_staging *s, const char *name, moe_
     if (s->n_beside == MAX_BESIDE) return MOE_FAIL(err, MOE_E_ARGUMENT, "%s: too many files", name);
     MOE_TRY(moe_staging_path(&from, s, name, err));
     moe_status status = moe_text_join(&to, s->parent, "/", name, err);
-    if (status == MOE_OK && rename(from, to) != 0) status = fail_io(to, "created", err);
+    if (status == MOE_OK && rename_new(from, to) != 0) status = fail_io(to, "created", err);
     free(from);
     if (status == MOE_OK)
         s->beside[s->n_beside++] = to;
@@ -160,13 +172,8 @@ moe_status moe_staging_move_beside(struct moe_staging *s, const char *name, moe_
 /* A directory of files; what cannot be removed stays. */
 static void remove_directory(const char *dir) {
     DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char *path;
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        if (moe_text_join(&path, dir, "/", e->d_name, NULL) != MOE_OK) continue;
-        unlink(path);
-        free(path);
-    }
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlinkat(dirfd(d), e->d_name, 0);
     if (d) closedir(d);
     rmdir(dir);
 }
@@ -181,8 +188,9 @@ moe_status moe_staging_publish_directory(struct moe_staging *s, bool replace, mo
     if (exists && (!replace || !S_ISDIR(st.st_mode))) return fail_exists(s, err);
     MOE_TRY(sync_directory(s->dir, err));
     /* what was there takes the temporary name, and is removed under it */
-    if (renameat2(AT_FDCWD, s->dir, AT_FDCWD, s->place, exists ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0)
-        return fail_io(s->place, exists ? "replaced" : "created", err);
+    int failed = exists ? renameat2(AT_FDCWD, s->dir, AT_FDCWD, s->place, RENAME_EXCHANGE)
+                        : rename_new(s->dir, s->place);
+    if (failed) return fail_io(s->place, exists ? "replaced" : "created", err);
     s->is_published = true;
     return sync_directory(s->parent, err);
 }
@@ -193,7 +201,8 @@ moe_status moe_staging_publish_file(struct moe_staging *s, const char *name, boo
     bool exists = lstat(s->place, &st) == 0;
     if (exists && (!replace || S_ISDIR(st.st_mode))) return fail_exists(s, err);
     MOE_TRY(moe_staging_path(&path, s, name, err));
-    moe_status status = rename(path, s->place) != 0 ? fail_io(s->place, "created", err) : MOE_OK;
+    int failed = exists ? rename(path, s->place) : rename_new(path, s->place);
+    moe_status status = failed ? fail_io(s->place, "created", err) : MOE_OK;
     free(path);
     MOE_TRY(status);
     s->is_published = true;

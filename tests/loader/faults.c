@@ -53,6 +53,11 @@ int __real_close(int fd);
 int __real_fstat(int fd, struct stat *st);
 int __real_lstat(const char *file, struct stat *st);
 ssize_t __real_pread(int fd, void *bytes, size_t n, off_t offset);
+ssize_t __real_pwrite(int fd, const void *bytes, size_t n, off_t offset);
+int __real_fsync(int fd);
+int __real_mkdir(const char *path, mode_t mode);
+int __real_rename(const char *from, const char *to);
+int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 ssize_t __real_write(int fd, const void *bytes, size_t n);
 off_t __real_lseek(int fd, off_t offset, int whence);
 void *__real_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset);
@@ -70,6 +75,11 @@ int __wrap_fstat(int fd, struct stat *st);
 int __wrap_lstat(const char *file, struct stat *st);
 ssize_t __wrap_pread(int fd, void *bytes, size_t n, off_t offset);
 ssize_t __wrap_write(int fd, const void *bytes, size_t n);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t offset);
+int __wrap_fsync(int fd);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __wrap_rename(const char *from, const char *to);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 off_t __wrap_lseek(int fd, off_t offset, int whence);
 void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset);
 int __wrap_munmap(void *at, size_t n);
@@ -131,6 +141,27 @@ ssize_t __wrap_pread(int fd, void *bytes, size_t n, off_t offset) {
 ssize_t __wrap_write(int fd, const void *bytes, size_t n) {
     if (interrupts() || strikes(ENOSPC)) return -1;
     return __real_write(fd, bytes, faults.mode == ONE_BYTE && n > 1 ? 1 : n);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t offset) {
+    if (interrupts() || strikes(ENOSPC)) return -1;
+    return __real_pwrite(fd, bytes, faults.mode == ONE_BYTE && n > 1 ? 1 : n, offset);
+}
+
+int __wrap_fsync(int fd) {
+    return strikes(EIO) ? -1 : __real_fsync(fd);
+}
+
+int __wrap_mkdir(const char *path, mode_t mode) {
+    return strikes(ENOSPC) ? -1 : __real_mkdir(path, mode);
+}
+
+int __wrap_rename(const char *from, const char *to) {
+    return strikes(EIO) ? -1 : __real_rename(from, to);
+}
+
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
+    return strikes(EINVAL) ? -1 : __real_renameat2(from_dir, from, to_dir, to, flags);
 }
 
 off_t __wrap_lseek(int fd, off_t offset, int whence) {

@@ -1,10 +1,16 @@
 /* Every call of the loader that can fail, failing. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "loader/checkpoint.h"
+#include "loader/file.h"
 #include "loader/json.h"
+#include "loader/staging.h"
 #include "tests/loader/faults.h"
 #include "tests/loader/files.h"
 
@@ -59,6 +65,39 @@ static moe_status writer_body(void *context, moe_error *err) {
     if (first != MOE_OK) cr_assert(moe_tensor_writer_append(w, row, NULL) == first); /* and stays failed */
     status = moe_tensor_writer_close(w, first == MOE_OK ? err : NULL);
     cr_assert(first == MOE_OK || status == MOE_E_IO);
+    return status;
+}
+
+static moe_status fill_staging(struct moe_staging *s, const char *source, moe_error *err) {
+    int fd;
+    MOE_TRY(moe_staging_create(&fd, s, "a", err));
+    moe_status status = moe_file_write(fd, "hello", 5, 0, "a", err);
+    close(fd);
+    MOE_TRY(status);
+    MOE_TRY(moe_staging_copy(s, "b", source, err));
+    if (moe_staging_has_beside(s, "b")) return MOE_FAIL(err, MOE_E_IO, "b is there");
+    return moe_staging_move_beside(s, "b", err);
+}
+
+/* A file is published, then a directory; either way what is there goes again. */
+static moe_status staging_body(void *context, moe_error *err) {
+    char place[500], beside[500], *dir;
+    struct moe_staging *s;
+    snprintf(place, sizeof place, "%s-out", (const char *)context);
+    snprintf(beside, sizeof beside, "%.*s/b", (int)(strrchr(place, '/') - place), place);
+    moe_status status = moe_staging_open(&s, place, err);
+    if (status == MOE_OK) status = fill_staging(s, context, err);
+    if (status == MOE_OK) status = moe_staging_publish_file(s, "a", true, err);
+    moe_staging_close(s);
+    unlink(place);
+    unlink(beside);
+    MOE_TRY(status);
+    MOE_TRY(moe_file_directory(&dir, context, err));
+    free(dir);
+    MOE_TRY(moe_staging_open(&s, place, err));
+    status = moe_staging_publish_directory(s, false, err);
+    moe_staging_close(s);
+    rmdir(place);
     return status;
 }
 
@@ -118,4 +157,14 @@ Test(loader_faults, tensors) {
 
 Test(loader_faults, arena) {
     check("arena", arena_body, "", MOE_OK, 1);
+}
+
+Test(loader_faults, staging) {
+    files_text("source", "text");
+    check("staging", staging_body, "source", MOE_OK, 30);
+    DIR *d = opendir(files_path("")); /* what failed left nothing */
+    size_t n = 0;
+    while (readdir(d)) n++;
+    closedir(d);
+    cr_expect_eq(n, 3); /* source, . and .. */
 }
