@@ -155,3 +155,36 @@ Test(checkpoint, refuses_a_wrong_index) {
     cr_assert(truncate(files_path(INDEX), 100000001) == 0);
     expect_refused(MOE_E_FORMAT, INDEX ": 100000001 bytes, expected at most 100000000");
 }
+
+Test(checkpoint, one_file) {
+    struct moe_checkpoint *ck;
+    moe_error err;
+    char bytes[4] = {0};
+    files_safetensors("x.safetensors",
+                      "{\"__metadata__\":{\"b\":\"2\",\"c\":\"3\",\"a\":\"1\"},"
+                      "\"t\":{\"dtype\":\"U8\",\"shape\":[9],\"data_offsets\":[0,9]}}",
+                      9);
+    cr_assert(moe_checkpoint_open(&ck, files_path("x.safetensors"), &err) == MOE_OK, "%s", err.message);
+    cr_assert_eq(moe_checkpoint_count(ck), 1);
+    const struct moe_tensor *t = moe_checkpoint_tensor(ck, 0);
+    cr_expect(t == moe_checkpoint_find(ck, "t") &&
+              !strcmp(moe_checkpoint_file(ck, t), files_path("x.safetensors")));
+    cr_assert_eq(moe_checkpoint_read(ck, t, bytes, 4, 5, &err), MOE_OK, "%s", err.message);
+    cr_expect(!memcmp(bytes, "\5\6\7\10", 4));
+    cr_assert_eq(truncate(files_path("x.safetensors"), 20), 0);
+    cr_expect_eq(moe_checkpoint_read(ck, t, bytes, 4, 5, &err), MOE_E_IO);
+    cr_expect(contains(err.message, "became shorter"), "%s", err.message);
+    moe_checkpoint_close(ck);
+    struct moe_safetensors *st;
+    files_safetensors("y.safetensors", "{\"__metadata__\":{\"b\":\"2\",\"c\":\"3\",\"a\":\"1\"}}", 0);
+    cr_assert(moe_safetensors_open(&st, files_path("y.safetensors"), &err) == MOE_OK, "%s", err.message);
+    cr_expect_str_eq(moe_safetensors_metadata(st, "a"), "1");
+    cr_expect_str_eq(moe_safetensors_metadata(st, "b"), "2");
+    cr_expect_str_eq(moe_safetensors_metadata(st, "c"), "3");
+    cr_expect_null(moe_safetensors_metadata(st, "d"));
+    moe_safetensors_close(st);
+    cr_assert(mkdir(files_path("d.safetensors"), 0700) == 0);
+    cr_expect_eq(moe_checkpoint_open(&ck, files_path("d.safetensors"), &err), MOE_E_IO);
+    cr_expect(contains(err.message, "neither model.safetensors"), "%s", err.message);
+    cr_expect_eq(moe_checkpoint_open(&ck, files_path("none.safetensors"), &err), MOE_E_IO);
+}
