@@ -140,9 +140,9 @@ struct moe_rows {
  * k alone, never on n_cols, x->n or tiling. Tiles of several rows and columns share the loads; a tile's bits
  * are those of the plain dot product. A weight w is, exactly as base/convert.h has it:
  * - F32, BF16, F16: what is stored.
- * - PACKED: the bfloat16 that was packed, so that a product has the bits that it has in BF16. Of the last block
- * of a row only the first moe_padded(cols) weights take part, and those past cols must be the +0 that packing
- * put there.
+ * - PACKED: the bfloat16 that was packed, so that a product has the bits that it has in BF16. Of the last
+ * block of a row only the first moe_padded(cols) weights take part, and those past cols must be the +0 that
+ * packing put there.
  * - FP8: e4m3(code) * scale, one product.
  * - MXFP4: value(code) * 2^(scale - 127), exact, also where it is subnormal (scale byte 0); infinite where it
  * is too large, so for byte 255 every value but 0 and 0.5; a code of zero is a zero of its sign.

@@ -75,8 +75,8 @@ static moe_status take(struct moe_synthetic *s, void **out, size_t bytes, moe_er
     s->available -= bytes;
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", bytes);
-    /* small ones, as a mapped file has: what huge pages are worth can then be measured */
-    madvise(p, bytes, MADV_NOHUGEPAGE);
+    /* what the loader asks of a mapped file too */
+    madvise(p, bytes, MADV_HUGEPAGE);
     s->blocks[s->n_blocks++] = (struct block){.data = p, .bytes = bytes};
     *out = p;
     return MOE_OK;
