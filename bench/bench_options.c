@@ -8,6 +8,7 @@
 
 enum {
     OPT_SYNTHETIC = 256,
+    OPT_FORMAT,
     OPT_LAYERS,
     OPT_ISA,
     OPT_GEMM,
@@ -22,27 +23,17 @@ enum {
 };
 
 static const struct option long_options[] = {
-    {"model", required_argument, NULL, 'm'},
-    {"synthetic", required_argument, NULL, OPT_SYNTHETIC},
-    {"layers", required_argument, NULL, OPT_LAYERS},
-    {"n-prompt", required_argument, NULL, 'p'},
-    {"n-gen", required_argument, NULL, 'n'},
-    {"n-depth", required_argument, NULL, 'd'},
-    {"batches", required_argument, NULL, 'b'},
-    {"threads", required_argument, NULL, 't'},
-    {"repetitions", required_argument, NULL, 'r'},
-    {"output", required_argument, NULL, 'o'},
-    {"ubatch-size", required_argument, NULL, OPT_PASS_ROWS},
-    {"isa", required_argument, NULL, OPT_ISA},
-    {"gemm", required_argument, NULL, OPT_GEMM},
-    {"pack", no_argument, NULL, OPT_PACK},
-    {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
-    {"quiet", no_argument, NULL, OPT_QUIET},
-    {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
+    {"model", required_argument, NULL, 'm'},         {"synthetic", required_argument, NULL, OPT_SYNTHETIC},
+    {"format", required_argument, NULL, OPT_FORMAT}, {"layers", required_argument, NULL, OPT_LAYERS},
+    {"n-prompt", required_argument, NULL, 'p'},      {"n-gen", required_argument, NULL, 'n'},
+    {"n-depth", required_argument, NULL, 'd'},       {"batches", required_argument, NULL, 'b'},
+    {"threads", required_argument, NULL, 't'},       {"repetitions", required_argument, NULL, 'r'},
+    {"output", required_argument, NULL, 'o'},        {"ubatch-size", required_argument, NULL, OPT_PASS_ROWS},
+    {"isa", required_argument, NULL, OPT_ISA},       {"gemm", required_argument, NULL, OPT_GEMM},
+    {"pack", no_argument, NULL, OPT_PACK},           {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
+    {"seed", required_argument, NULL, OPT_SEED},     {"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
+    {"quiet", no_argument, NULL, OPT_QUIET},         {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},     {NULL, 0, NULL, 0},
 };
 
 static const char help[] =
@@ -56,6 +47,7 @@ static const char help[] =
     "  -m, --model MODEL        a directory, one safetensors file of it, or org/name in the Hugging Face cache\n"
     "                           (the shipped checkpoint)\n"
     "      --synthetic SHAPE    random weights for this config.json; bench/shapes/ has some\n"
+    "      --format NAME        their storage: f32, f16, fp8, mxfp4, affine2, 3, 4, 5, 6, 8 (bf16)\n"
     "      --layers N           only the first N layers of SHAPE, where the whole does not fit\n"
     "      --seed S             of the random weights and of the tokens (1)\n"
     "      --pack               pack BF16 weights into 12 bits when loading, without loss, on huge pages\n"
@@ -145,6 +137,10 @@ static void read_option(struct bench_options *o, int option, const char *value, 
     case OPT_SYNTHETIC:
         o->synthetic = value;
         break;
+    case OPT_FORMAT:
+        check_synthetic_format("--format", value);
+        o->storage = value;
+        break;
     case OPT_LAYERS:
         o->n_layers = parse_integer("--layers", value, 1, 100000);
         break;
@@ -197,6 +193,7 @@ void bench_options_read(struct bench_options *o, int argc, char **argv) {
         read_option(o, option, optarg, argv);
     if (optind < argc) die(STATUS_USAGE, "'%s': expected options alone (see --help)", argv[optind]);
     if (o->model && o->synthetic) die(STATUS_USAGE, "--synthetic contradicts --model");
+    if (o->storage && !o->synthetic) die(STATUS_USAGE, "--format goes with --synthetic");
     if (o->n_layers && !o->synthetic) die(STATUS_USAGE, "--layers goes with --synthetic");
     set_default(&o->prompts, 512);
     set_default(&o->generates, 128);

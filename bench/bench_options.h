@@ -14,6 +14,7 @@ struct bench_list {
 struct bench_options {
     const char *model;     /* NULL: the shipped one */
     const char *synthetic; /* a config.json, or NULL */
+    const char *storage;   /* format of its weights, or NULL */
     size_t n_layers;       /* of the synthetic model; 0: all */
     struct bench_list prompts, generates, depths, batches, threads;
     size_t n_repeats, pass_rows;

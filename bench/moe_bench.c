@@ -215,6 +215,7 @@ static void open_model(struct bench *b) {
     moe_model_options options = {.isa = o->isa,
                                  .gemm = o->gemm,
                                  .synthetic = o->synthetic != NULL,
+                                 .format = o->storage,
                                  .seed = o->seed,
                                  .weights = o->weights,
                                  .progress = show_loading,

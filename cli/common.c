@@ -146,15 +146,27 @@ void add_weights_form(moe_weights_form *out, moe_weights_form form) {
     *out = form;
 }
 
-void check_isa(const char *option, const char *value) {
+static const char *isa_name(size_t i) {
+    return moe_isa_name(i, NULL);
+}
+
+static void check_name(const char *option, const char *value, const char *(*name_at)(size_t i)) {
     char names[256] = "";
     const char *name;
-    for (size_t i = 0; (name = moe_isa_name(i, NULL)); i++) {
+    for (size_t i = 0; (name = name_at(i)); i++) {
         if (!strcmp(name, value)) return;
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", name);
     }
     die(STATUS_USAGE, "%s: '%s', expected one of %s", option, value, names);
+}
+
+void check_isa(const char *option, const char *value) {
+    check_name(option, value, isa_name);
+}
+
+void check_synthetic_format(const char *option, const char *value) {
+    check_name(option, value, moe_synthetic_format_name);
 }
 
 void die_of_option(int result, char *const *argv) {

@@ -44,6 +44,8 @@ moe_gemm parse_gemm(const char *option, const char *value);
 void add_weights_form(moe_weights_form *out, moe_weights_form form);
 /* Wrong usage unless value is the name of an instruction set that this build has. */
 void check_isa(const char *option, const char *value);
+/* The same for the formats of synthetic weights. */
+void check_synthetic_format(const char *option, const char *value);
 /* Says what getopt_long, which returned ':' or '?', could not use. Long options without a value have numbers
  * from 256 on, so that they can be told from short ones here. */
 _Noreturn void die_of_option(int result, char *const *argv);

@@ -10,6 +10,7 @@
 #include "kernels/select.h"
 #include "loader/file.h"
 #include "loader/json.h"
+#include "models/synthetic_format.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_PATH = 4096 };
 
@@ -98,7 +99,8 @@ static moe_status bind_weights(struct moe_model *m, const char *dir, const moe_m
     const struct moe_weights_progress progress = {opt->progress, opt->context};
     struct moe_source source;
     if (opt->synthetic) {
-        MOE_TRY(moe_synthetic_open(&m->synthetic, opt->seed, err));
+        MOE_TRY(moe_synthetic_open(&m->synthetic, opt->format, opt->seed, err));
+        MOE_TRY(moe_synthetic_describe(m->synthetic, &m->spec.quantization, err));
         source = moe_source_synthetic(m->synthetic);
     } else {
         MOE_TRY(moe_checkpoint_open(&m->checkpoint, dir, err));
@@ -184,6 +186,11 @@ const char *moe_isa_name(size_t i, bool *runs_here) {
     if (i >= MOE_ISA_COUNT) return NULL;
     if (runs_here) *runs_here = moe_isa_runs_here((enum moe_isa)i);
     return moe_isa_get_name((enum moe_isa)i);
+}
+
+const char *moe_synthetic_format_name(size_t i) {
+    const struct moe_synthetic_format *f = moe_synthetic_format_at(i);
+    return f ? f->name : NULL;
 }
 
 void moe_free(void *p) {

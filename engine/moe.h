@@ -63,8 +63,9 @@ typedef void moe_progress_fn(void *context, const char *phase, size_t done, size
 typedef struct moe_model_options {
     const char *isa; /* the best instruction set that may be used ("scalar", "avx2", ...); NULL: all */
     moe_gemm gemm;
-    bool synthetic; /* `path` is a config.json (or a directory with one): weights are drawn at random */
-    uint64_t seed;  /* of the synthetic weights */
+    bool synthetic;     /* `path` is a config.json (or a directory with one): weights are drawn at random */
+    const char *format; /* of the synthetic weights (moe_synthetic_format_name); NULL: "bf16" */
+    uint64_t seed;      /* of the synthetic weights */
     moe_weights_form weights;
     size_t n_threads;          /* that copy or pack; 0: the physical cores that the process may use */
     moe_progress_fn *progress; /* phases "binding", then "copying" or "packing": tensors; NULL: none */
@@ -305,6 +306,8 @@ MOE_API moe_status moe_tensor_writer_close(moe_tensor_writer *writer, moe_error 
 /* The instruction sets this build has, slowest first: name i, and whether this CPU can run it; NULL past the
  * end. */
 MOE_API const char *moe_isa_name(size_t i, bool *runs_here);
+/* The formats that synthetic weights may have: name i; NULL past the end. */
+MOE_API const char *moe_synthetic_format_name(size_t i);
 /* Physical cores that the process may use: the default number of threads. */
 MOE_API size_t moe_physical_cores(void);
 /* Measured limits of the machine with n_threads threads: bytes/s of reading memory, and single-precision

@@ -187,6 +187,21 @@ void moe_quantization_free(struct moe_quantization *q) {
     *q = (struct moe_quantization){0};
 }
 
+moe_status moe_quantization_replace(struct moe_quantization *q, enum moe_format format, size_t group_size,
+                                    moe_error *err) {
+    struct moe_quantization out = {.mlx = true, .key = "quantization", .top = {true, format, group_size}};
+    const struct moe_name *twice; /* none, of no names */
+    MOE_TRY(moe_names_build(&out.names, &twice, NULL, 0, err));
+    moe_status status = moe_text_join(&out.file, q->file, "", "", err);
+    if (status != MOE_OK) {
+        moe_quantization_free(&out);
+        return status;
+    }
+    moe_quantization_free(q);
+    *q = out;
+    return MOE_OK;
+}
+
 const struct moe_module_quantization *moe_quantization_module(const struct moe_quantization *q,
                                                               const char *module) {
     const struct moe_module_quantization *own = moe_names_find(&q->names, module);

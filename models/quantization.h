@@ -30,6 +30,10 @@ struct moe_quantization {
 moe_status moe_quantization_read(struct moe_quantization *out, struct moe_json_value config, moe_error *err);
 void moe_quantization_free(struct moe_quantization *q);
 
+/* As if config.json, the one that *q was read from, said so of all modules as mlx-lm writes it. */
+moe_status moe_quantization_replace(struct moe_quantization *q, enum moe_format format, size_t group_size,
+                                    moe_error *err);
+
 /* How `module` ("model.layers.0.mlp.gate") is quantised if it is: its own settings, or those of all.
  * Borrowed. Only with `mlx`. */
 const struct moe_module_quantization *moe_quantization_module(const struct moe_quantization *q,

@@ -1,57 +1,42 @@
 #include "models/synthetic.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/machine.h"
-
-enum { DRAWS = 1 << 16 };
+#include "models/synthetic_format.h"
 
 struct block {
     void *data;
-    size_t bytes, n_weights; /* n_weights of a matrix still to be drawn; 0: a vector, which has its values */
+    size_t bytes, n; /* n elements of a matrix still to be drawn; 0: a vector, which has its values */
+    struct moe_synthetic_tensor tensor;
 };
 
 struct moe_synthetic {
-    uint64_t state;
+    const struct moe_synthetic_format *format;
+    struct moe_draws draws;
     size_t available; /* bytes that may still be taken: pages are only found missing when they are written */
-    uint16_t normal[DRAWS]; /* BF16 */
     struct block *blocks;
     size_t n_blocks, capacity;
 };
 
-/* SplitMix64 (Steele, Lea and Flood 2014) */
-static uint64_t next(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static double uniform(uint64_t *state) {
-    return ((double)(next(state) >> 11) + 0.5) * 0x1p-53;
-}
-
-/* Box and Muller 1958 */
-static float normal(uint64_t *state) {
-    double r = sqrt(-2 * log(uniform(state)));
-    return (float)(r * cos(6.283185307179586 * uniform(state)));
-}
-
-moe_status moe_synthetic_open(struct moe_synthetic **out, uint64_t seed, moe_error *err) {
+moe_status moe_synthetic_open(struct moe_synthetic **out, const char *format, uint64_t seed, moe_error *err) {
+    *out = NULL;
+    const struct moe_synthetic_format *f =
+        format ? moe_synthetic_format_find(format) : moe_synthetic_format_at(0);
+    if (!f) return MOE_FAIL(err, MOE_E_ARGUMENT, "format %.100s: no such format of random weights", format);
     struct moe_synthetic *s = *out = calloc(1, sizeof *s);
     if (!s) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
-    s->state = seed;
+    s->format = f;
     s->available = moe_memory_available();
-    for (size_t i = 0; i < DRAWS; i++) {
-        float x = 0.02f * normal(&s->state);
-        uint32_t bits;
-        memcpy(&bits, &x, sizeof bits);
-        s->normal[i] = (uint16_t)(bits >> 16);
-    }
+    moe_draws_open(&s->draws, seed);
     return MOE_OK;
+}
+
+moe_status moe_synthetic_describe(const struct moe_synthetic *s, struct moe_quantization *q, moe_error *err) {
+    if (s->format->form != MOE_STORAGE_MLX) return MOE_OK;
+    return moe_quantization_replace(q, s->format->format, MOE_SYNTHETIC_GROUP, err);
 }
 
 void moe_synthetic_close(struct moe_synthetic *s) {
@@ -89,49 +74,42 @@ static bool is_vector(const char *name, size_t rank) {
     return rank == 1 || (n > 4 && !strcmp(name + n - 4, "bias"));
 }
 
-/* Every tensor is there that is asked for, plain, but for those that a checkpoint has in place of others:
- * the names of stacked and fused experts that most families share, and what goes with quantised weights. */
 static bool has(void *context, enum moe_dtype *dtype, const char *name) {
-    static const char *const absent[] = {"switch_mlp", "experts.gate_up_proj", ".scales",
-                                         "_scales",    "_scale_inv",           "_blocks"};
-    (void)context;
-    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
-        if (strstr(name, absent[i])) return false;
-    if (dtype) *dtype = is_vector(name, 2) ? MOE_DTYPE_F32 : MOE_DTYPE_BF16;
-    return true;
+    const struct moe_synthetic *s = context;
+    struct moe_synthetic_tensor tensor = {MOE_DTYPE_F32, MOE_DRAW_WEIGHTS};
+    bool found = is_vector(name, 2) || moe_synthetic_format_has(s->format, &tensor, name);
+    if (dtype) *dtype = tensor.dtype;
+    return found;
 }
 
 static moe_status get(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
                       size_t rank, uint32_t dtypes, moe_error *err) {
     struct moe_synthetic *s = context;
     size_t n = 1, bytes;
-    (void)dtypes; /* only ever the plain ones */
+    (void)dtypes; /* has() told the dtype, and with it the form */
     for (size_t i = 0; i < rank; i++)
         if (__builtin_mul_overflow(n, shape[i], &n)) n = SIZE_MAX / 8;
-    bool vector = is_vector(name, rank);
-    if (__builtin_mul_overflow(n, vector ? sizeof(float) : sizeof(uint16_t), &bytes)) bytes = SIZE_MAX;
+    struct moe_synthetic_tensor tensor = {MOE_DTYPE_F32, MOE_DRAW_WEIGHTS};
+    const bool vector = is_vector(name, rank);
+    if (!vector) moe_synthetic_format_has(s->format, &tensor, name);
+    if (__builtin_mul_overflow(n, moe_dtype_bits(tensor.dtype) / 8, &bytes)) bytes = SIZE_MAX;
     void *data = NULL;
     MOE_TRY(take(s, &data, bytes, err));
-    *out = (struct moe_source_tensor){vector ? MOE_DTYPE_F32 : MOE_DTYPE_BF16, data, bytes, "random weights"};
+    *out = (struct moe_source_tensor){tensor.dtype, data, bytes, "random weights"};
     if (vector) {
         float mean = strstr(name, "norm") ? 1.0f : 0.0f, *x = data;
-        for (size_t i = 0; i < n; i++) x[i] = mean + 0.02f * normal(&s->state);
+        for (size_t i = 0; i < n; i++) x[i] = mean + 0.02f * moe_draws_normal(&s->draws);
         return MOE_OK;
     }
-    s->blocks[s->n_blocks - 1].n_weights = n;
+    struct block *b = &s->blocks[s->n_blocks - 1];
+    b->n = n;
+    b->tensor = tensor;
     return MOE_OK;
 }
 
 void moe_synthetic_draw(struct moe_synthetic *s) {
-    for (struct block *b = s->blocks; b < s->blocks + s->n_blocks; b++) {
-        uint16_t *w = b->data;
-        size_t i = 0;
-        for (; i + 4 <= b->n_weights; i += 4) { /* one draw of 64 bits picks four weights */
-            uint64_t r = next(&s->state);
-            for (size_t j = 0; j < 4; j++) w[i + j] = s->normal[r >> 16 * j & (DRAWS - 1)];
-        }
-        for (; i < b->n_weights; i++) w[i] = s->normal[next(&s->state) & (DRAWS - 1)];
-    }
+    for (const struct block *b = s->blocks; b < s->blocks + s->n_blocks; b++)
+        if (b->n) moe_draws_fill(&s->draws, b->data, b->n, b->tensor, s->format);
 }
 
 struct moe_source moe_source_synthetic(struct moe_synthetic *s) {

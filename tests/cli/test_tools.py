@@ -221,7 +221,7 @@ class Bench(ProgramCase):
                 num_experts=8,
                 num_experts_per_tok=2,
                 head_dim=16,
-                moe_intermediate_size=32,
+                moe_intermediate_size=64,
                 num_attention_heads=4,
                 num_key_value_heads=2,
             )
@@ -237,6 +237,16 @@ class Bench(ProgramCase):
             self.assertLess(cut["model_n_params"], whole["model_n_params"])
             self.assertEqual(cut["logits_hash"], measure("--layers", "3")["logits_hash"])
             self.assertNotEqual(cut["logits_hash"], measure("--layers", "3", "--seed", "2")["logits_hash"])
+            by_format = {
+                f: measure("--layers", "3", "--format", f) for f in ("bf16", "f32", "fp8", "affine4")
+            }
+            storage = [row["model_storage"] for row in by_format.values()]
+            self.assertEqual(storage, ["BF16", "F32", "FP8", "affine 4-bit"])
+            self.assertEqual(by_format["bf16"]["logits_hash"], cut["logits_hash"])
+            self.assertEqual(len({row["logits_hash"] for row in by_format.values()}), 4)
+            sizes = [by_format[f]["model_size"] for f in ("affine4", "fp8", "bf16", "f32")]
+            self.assertEqual(sizes, sorted(set(sizes)))
+            self.assert_refused(2, "--synthetic", file, "--format", "q4", says="affine4")
             self.assert_refused(2, "--synthetic", file, "--layers", "49", says="48")
             file.write_text("{}")
             self.assert_refused(1, "--synthetic", file, "--layers", "2", says="num_hidden_layers")
@@ -255,6 +265,7 @@ class Bench(ProgramCase):
             ["-o", "xml"],
             ["--isa", "mmx"],
             ["--layers", "2"],
+            ["--format", "fp8"],
             ["-m", str(MODEL), "--synthetic", "x"],
             ["--no-warmup=1"],
         ):
