@@ -22,8 +22,8 @@ enum {
     TILE_COLS = 3,
     DOT_COLS = 3,
     DOT_UNITS = 2,
-    /* quantised formats: columns of a single row at once */
-    DOTS = 2,
+    /* quantised formats: columns of few rows at once */
+    DOTS = 1,
     /* PACKED: rows at once, each with two sums */
     PASS_ROWS = 4,
     /* attention: eight sums, two vectors of keys or values, a query or weight */
@@ -37,6 +37,12 @@ enum {
 static inline bool cpu_streams_alone(void) {
     return __builtin_cpu_is("amd");
 }
+
+/* Whether v_number_at is there. */
+#define FIELDS_IN_PLACE 0
+
+/* Rows of a quantised format that multiply weights as they are widened. */
+#define DOT_ROWS 2
 
 static inline vec v_set1(float x) {
     return _mm256_set1_ps(x);
@@ -220,6 +226,19 @@ static inline words w_and(words a, words b) {
     return _mm256_and_si256(a, b);
 }
 
+static inline words w_or(words a, words b) {
+    return _mm256_or_si256(a, b);
+}
+
+static inline words w_xor(words a, words b) {
+    return _mm256_xor_si256(a, b);
+}
+
+/* Whether the highest bit of all is set. */
+static inline bool w_all_signs(words a) {
+    return _mm256_movemask_ps(_mm256_castsi256_ps(a)) == 0xff;
+}
+
 static inline words w_add(words a, words b) {
     return _mm256_add_epi32(a, b);
 }
@@ -250,11 +269,7 @@ static inline vec v_of_bits(words a) {
     return _mm256_castsi256_ps(a);
 }
 
-/* In halves of 16 bits: a + b; to the left by 8; to the right by 4, the sign copied. */
-static inline words w_add16(words a, words b) {
-    return _mm256_add_epi16(a, b);
-}
-
+/* In halves of 16 bits: to the left by 8; to the right by 4, the sign copied. */
 static inline words w_left16_8(words a) {
     return _mm256_slli_epi16(a, 8);
 }
@@ -282,11 +297,13 @@ static inline words w_zip8_high(words a, words b) {
     return _mm256_unpackhi_epi8(a, b);
 }
 
-/* Whether no byte is a zero, a subnormal number or a NaN of e4m3: one more than it is without a sign, a NaN
- * is the least of signed bytes. */
-static inline bool w_all_normal8(words a) {
-    const words next = _mm256_add_epi8(_mm256_and_si256(a, _mm256_set1_epi8(0x7f)), _mm256_set1_epi8(1));
-    return _mm256_movemask_epi8(_mm256_cmpgt_epi8(next, _mm256_set1_epi8(8))) == -1;
+/* The largest of each byte so far, without their signs: whether there was a NaN of e4m3 among them. */
+static inline words w_nan8_seen(words seen, words codes) {
+    return _mm256_max_epu8(seen, _mm256_add_epi8(codes, codes));
+}
+
+static inline bool w_has_nan8(words seen) {
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(seen, _mm256_set1_epi8((char)0xfe))) != 0;
 }
 
 static inline mask w_equal(words a, words b) {
@@ -302,11 +319,6 @@ static inline void v_fp4(vec out[4], words a, vec scale) {
         const vec sign = v_of_bits(w_and(w_left(a, 28 - 4 * n), w_set1(0x80000000)));
         out[n] = v_xor(_mm256_permutevar8x32_ps(table, w_right(a, 4 * n)), sign);
     }
-}
-
-/* 0, 1, 2, ... */
-static inline words w_lanes(void) {
-    return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 }
 
 /* Lane i of the table for the lowest bits i of each word; the table is repeated over its lanes. */

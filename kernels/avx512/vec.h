@@ -22,7 +22,7 @@ enum {
     TILE_COLS = 6,
     DOT_COLS = 6,
     DOT_UNITS = 1,
-    /* quantised formats: columns of a single row at once */
+    /* quantised formats: columns of few rows at once */
     DOTS = 2,
     /* PACKED: rows at once, each with two sums */
     PASS_ROWS = 6,
@@ -37,6 +37,9 @@ enum {
 static inline bool cpu_streams_alone(void) {
     return __builtin_cpu_is("amd");
 }
+
+/* Rows of a quantised format that multiply weights as they are widened. */
+#define DOT_ROWS 4
 
 static inline vec v_set1(float x) {
     return _mm512_set1_ps(x);
@@ -224,6 +227,19 @@ static inline words w_and(words a, words b) {
     return _mm512_and_si512(a, b);
 }
 
+static inline words w_or(words a, words b) {
+    return _mm512_or_si512(a, b);
+}
+
+static inline words w_xor(words a, words b) {
+    return _mm512_xor_si512(a, b);
+}
+
+/* Whether the highest bit of all is set. */
+static inline bool w_all_signs(words a) {
+    return _mm512_movepi32_mask(a) == 0xffff;
+}
+
 static inline words w_add(words a, words b) {
     return _mm512_add_epi32(a, b);
 }
@@ -254,11 +270,13 @@ static inline vec v_of_bits(words a) {
     return _mm512_castsi512_ps(a);
 }
 
-/* In halves of 16 bits: a + b; to the left by 8; to the right by 4, the sign copied. */
-static inline words w_add16(words a, words b) {
-    return _mm512_add_epi16(a, b);
+/* The float 2^23 + the bits of `field` in a, where they are, below bit 23: one instruction. */
+#define FIELDS_IN_PLACE 1
+static inline vec v_number_at(words a, uint32_t field) {
+    return v_of_bits(_mm512_ternarylogic_epi32(a, w_set1(field), w_set1(0x4b000000), 0xea)); /* a & b | c */
 }
 
+/* In halves of 16 bits: to the left by 8; to the right by 4, the sign copied. */
 static inline words w_left16_8(words a) {
     return _mm512_slli_epi16(a, 8);
 }
@@ -286,10 +304,13 @@ static inline words w_zip8_high(words a, words b) {
     return _mm512_unpackhi_epi8(a, b);
 }
 
-/* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */
-static inline bool w_all_normal8(words a) {
-    const words rest = _mm512_and_si512(a, _mm512_set1_epi8(0x7f));
-    return _mm512_cmpge_epu8_mask(_mm512_sub_epi8(rest, _mm512_set1_epi8(8)), _mm512_set1_epi8(0x77)) == 0;
+/* The largest of each byte so far, without their signs: whether there was a NaN of e4m3 among them. */
+static inline words w_nan8_seen(words seen, words codes) {
+    return _mm512_max_epu8(seen, _mm512_add_epi8(codes, codes));
+}
+
+static inline bool w_has_nan8(words seen) {
+    return _mm512_cmpeq_epi8_mask(seen, _mm512_set1_epi8((char)0xfe)) != 0;
 }
 
 static inline mask w_equal(words a, words b) {
@@ -301,11 +322,6 @@ static inline void v_fp4(vec out[4], words a, vec scale) {
     const vec table = v_load(moe_fp4_doubled);
     MOE_UNROLL
     for (int n = 0; n < 4; n++) out[n] = v_mul(_mm512_permutexvar_ps(w_right(a, 4 * n), table), scale);
-}
-
-/* 0, 1, 2, ... */
-static inline words w_lanes(void) {
-    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
 /* Lane i of the table for the lowest bits i of each word; the table is repeated over its lanes. With two bits

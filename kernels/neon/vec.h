@@ -23,7 +23,7 @@ enum {
     TILE_COLS = 6,
     DOT_COLS = 3,
     DOT_UNITS = 4,
-    /* quantised formats: columns of a single row at once */
+    /* quantised formats: columns of few rows at once */
     DOTS = 2,
     /* PACKED: rows at once, each with two sums */
     PASS_ROWS = 6,
@@ -38,6 +38,12 @@ enum {
 static inline bool cpu_streams_alone(void) {
     return false;
 }
+
+/* Whether v_number_at is there. */
+#define FIELDS_IN_PLACE 0
+
+/* Rows of a quantised format that multiply weights as they are widened. */
+#define DOT_ROWS 2
 
 static inline vec v_set1(float x) {
     return vdupq_n_f32(x);
@@ -218,6 +224,19 @@ static inline words w_and(words a, words b) {
     return vandq_u32(a, b);
 }
 
+static inline words w_or(words a, words b) {
+    return vorrq_u32(a, b);
+}
+
+static inline words w_xor(words a, words b) {
+    return veorq_u32(a, b);
+}
+
+/* Whether the highest bit of all is set. */
+static inline bool w_all_signs(words a) {
+    return vminvq_u32(a) >= 0x80000000;
+}
+
 static inline words w_add(words a, words b) {
     return vaddq_u32(a, b);
 }
@@ -249,11 +268,7 @@ static inline vec v_of_bits(words a) {
     return vreinterpretq_f32_u32(a);
 }
 
-/* In halves of 16 bits: a + b; to the left by 8; to the right by 4, the sign copied. */
-static inline words w_add16(words a, words b) {
-    return vreinterpretq_u32_u16(vaddq_u16(vreinterpretq_u16_u32(a), vreinterpretq_u16_u32(b)));
-}
-
+/* In halves of 16 bits: to the left by 8; to the right by 4, the sign copied. */
 static inline words w_left16_8(words a) {
     return vreinterpretq_u32_u16(vshlq_u16(vreinterpretq_u16_u32(a), vdupq_n_s16(8)));
 }
@@ -281,10 +296,14 @@ static inline words w_zip8_high(words a, words b) {
     return vreinterpretq_u32_u8(vzip2q_u8(vreinterpretq_u8_u32(a), vreinterpretq_u8_u32(b)));
 }
 
-/* Whether no byte is a zero, a subnormal number or a NaN of e4m3. */
-static inline bool w_all_normal8(words a) {
-    const uint8x16_t rest = vandq_u8(vreinterpretq_u8_u32(a), vdupq_n_u8(0x7f));
-    return vmaxvq_u8(vcgeq_u8(vsubq_u8(rest, vdupq_n_u8(8)), vdupq_n_u8(0x77))) == 0;
+/* The largest of each byte so far, without their signs: whether there was a NaN of e4m3 among them. */
+static inline words w_nan8_seen(words seen, words codes) {
+    const uint8x16_t bytes = vreinterpretq_u8_u32(codes);
+    return vreinterpretq_u32_u8(vmaxq_u8(vreinterpretq_u8_u32(seen), vaddq_u8(bytes, bytes)));
+}
+
+static inline bool w_has_nan8(words seen) {
+    return vmaxvq_u8(vreinterpretq_u8_u32(seen)) == 0xfe;
 }
 
 static inline mask w_equal(words a, words b) {

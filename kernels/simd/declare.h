@@ -21,5 +21,6 @@ moe_pack_fn MOE_NAME(pack_even_odd), MOE_NAME(pack_quads);
 #define MOE_UNROLL _Pragma("GCC unroll 32")
 #endif
 #define MOE_INLINE static inline __attribute__((always_inline))
+#define MOE_APART  __attribute__((noinline))
 
 #endif

@@ -152,8 +152,8 @@ struct group {
 /* Makes `strip` of the n columns of a group ready. */
 MOE_INLINE void group_load(struct group *g, const struct product *p, struct strip strip, size_t n);
 
-/* All products of a single row, from column `first` to before `end`. */
-MOE_INLINE void single_row(const struct product *p, size_t first, size_t end);
+/* All products of at most FEW_ROWS rows, from column `first` to before `end`. */
+MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end);
 
 /* One tile into y: rows from the i-th on, `cols` columns of the group from the j-th on. */
 MOE_INLINE void put_tile(const struct product *p, const struct group *g, tile_sums *carried,
@@ -224,8 +224,8 @@ MOE_INLINE void gemm(float *y, size_t ld_y, const struct moe_rows *x, const stru
                      size_t first, size_t n_cols) {
     const struct product p = {y, ld_y, x, w};
     const size_t end = first + n_cols;
-    if (x->n == 1) {
-        single_row(&p, first, end);
+    if (x->n > 0 && x->n <= FEW_ROWS) {
+        few_rows(&p, first, end);
         return;
     }
     for (size_t from = 0; from < x->n; from += ROWS_AT_ONCE) {

@@ -1,9 +1,11 @@
 /* MXFP4: twice the value of a code times half the scale, for base/convert.h tells why. */
-enum { BITS = 4, BIASED = 0, EXPONENTS = 1 };
+#define MOE_FAST 0
+enum { BITS = 4, BIASED = 0, EXPONENTS = 1, SCALE = 0, BIAS = 0, SLOTS };
 
-MOE_INLINE void weights(vec out[4], words codes, vec scale, vec bias, bool one_group) {
-    (void)bias, (void)one_group;
-    v_fp4(out, codes, scale);
+#include "kernels/simd/numbers.h"
+
+MOE_INLINE void weights(vec out[PARTS], words codes, const struct place at) {
+    v_fp4(out, codes, number(at, SCALE));
 }
 
 #include "kernels/simd/quads.h"

@@ -4,7 +4,8 @@ enum {
     ROOM_BYTES = BLOCK_BYTES, /* for the last, partial block of a column */
     IN_PLACE = 1,
     STRIP_BLOCKS = 1, /* not asked for, nor is */
-    PADDED_TO = MOE_LANES
+    PADDED_TO = MOE_LANES,
+    FEW_ROWS = 1
 };
 
 #include "kernels/simd/gemm.h"
@@ -21,7 +22,7 @@ MOE_INLINE void group_load(struct group *g, const struct product *p, const struc
     }
 }
 
-MOE_INLINE void single_row(const struct product *p, size_t first, size_t end) {
+MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
     const unsigned char *const stop = moe_matrix_row(p->w, p->w->rows); /* the next call goes on from here */
     const struct strip all = {0, p->w->cols / MOE_LANES, p->w->cols % MOE_LANES != 0, true, true};
     for (size_t c = first; c < end; c++) {

@@ -1,22 +1,24 @@
 /* GEMM and widening of a quantised format, layout QUADS. The file that includes it says how many bits a code
  * has (enum { BITS }), whether groups have a bias (BIASED) or a byte for an exponent instead of a number
- * (EXPONENTS), and defines weights(out, codes, scale, bias, one_group): out[part] are the weights of elements
- * 4i + part; whether the vectors belong to one group.
+ * (EXPONENTS), and how codes become weights: weights() gives out[part], those of elements 4i + part of a
+ * vector of words. If MOE_FAST, weights_fast() does so in fewer operations where prepare() says so of a
+ * strip's numbers, and is_strange() not of its codes afterwards; where they do, weights() does it again.
  *
- * One row of activations multiplies weights as they are widened, two columns at a time: with AVX-512 a column
- * alone has one chain of additions per half, and waits for it. More rows share a panel (kernels/simd/gemm.h).
- * The numbers of a strip's groups are converted to floats before its codes are read. */
+ * Few rows of activations (DOT_ROWS) multiply weights as they are widened, DOTS columns at a time: with
+ * AVX-512 a column of one row has one chain of additions per half, and waits for it. More rows share a panel
+ * (kernels/simd/gemm.h). The numbers of a strip's groups are converted to floats before its codes are read.
+ */
 enum {
-    PARTS = 4,
     BLOCK = MOE_QUADS_BLOCK,
+    BLOCK_SHIFT = 6,
     CODES_BYTES = BLOCK * BITS / 8,
     BLOCK_BYTES = MOE_LANES * sizeof(float), /* in a panel */
     IN_PLACE = 0,
     PADDED_TO = MOE_QUADS_BLOCK,
     STRIP_BLOCKS = 32, /* a panel of six columns takes 24 KiB, half of the first level cache or all of it */
     ROOM_BYTES = STRIP_BLOCKS * BLOCK_BYTES,
-    DOT_BLOCKS = 64, /* of a single row, between conversions of numbers */
-    NUMBERS = MOE_QUADS_BLOCK / MOE_LANES * DOT_BLOCKS + VEC /* and what conversion writes past them */
+    FEW_ROWS = DOT_ROWS,
+    DOT_LINES = (DOTS * BLOCK * BITS / 8 + 63) / 64 /* of codes of a single row's columns, per block */
 };
 
 MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
@@ -32,12 +34,6 @@ MOE_INLINE words load_codes(const unsigned char *block, size_t u) {
     return w_load_odd(block, u, BITS);
 }
 
-/* The numbers of some blocks of one column. */
-struct numbers {
-    float scale[NUMBERS], bias[NUMBERS];
-    unsigned shift; /* half i of a block, counted over the strip, belongs to group i >> shift */
-};
-
 /* VEC of them; exponents as moe_mxfp4_half_scale has them, in two factors that are normal floats. */
 MOE_INLINE vec stored_numbers(const unsigned char *p, enum moe_format number) {
     if (EXPONENTS) {
@@ -48,54 +44,71 @@ MOE_INLINE vec stored_numbers(const unsigned char *p, enum moe_format number) {
     return number == MOE_FORMAT_BF16 ? v_from_bf16(p) : v_from_f16(p);
 }
 
-static void convert(float *out, const unsigned char *p, size_t n, enum moe_format number) {
-    size_t i = 0;
-    if (!EXPONENTS && number == MOE_FORMAT_F32) {
-        for (; i + VEC <= n; i += VEC) v_store(out + i, v_load(p + i * sizeof *out));
-        v_store(out + i, v_load_n(p + i * sizeof *out, n - i));
-        return;
+/* out [n], and past it what there is room for; `readable` bytes from p on are the matrix's, this row's or a
+ * later one's: only at its end is less read than a vector. */
+MOE_INLINE void convert(float *out, const unsigned char *p, size_t n, size_t readable,
+                        enum moe_format number) {
+    const size_t size = EXPONENTS ? 1 : number == MOE_FORMAT_F32 ? 4 : 2;
+    for (size_t i = 0; i < n; i += VEC) {
+        unsigned char room[VEC * sizeof(float)];
+        const unsigned char *from = p + i * size;
+        if ((i + VEC) * size > readable) from = memcpy(room, from, readable - i * size);
+        v_store(out + i,
+                !EXPONENTS && number == MOE_FORMAT_F32 ? v_load(from) : stored_numbers(from, number));
     }
-    const size_t size = EXPONENTS ? 1 : 2;
-    for (; i + VEC <= n; i += VEC) v_store(out + i, stored_numbers(p + i * size, number));
-    out[i] = 0;
-    if (i == n) return;
-    unsigned char room[VEC * sizeof(uint16_t)] = {0};
-    memcpy(room, p + i * size, (n - i) * size);
-    v_store(out + i, stored_numbers(room, number));
+    out[n] = 0;
 }
 
-/* Of blocks [at, at + n) of row r. A group that the row has not, past a partial block's columns, is 0. */
+/* Groups of more than a block: the number of block b of a strip from block `at` on, in its place. Backwards,
+ * for it comes from there or before. */
+static void spread(float *out, size_t at, size_t n, size_t first, unsigned shift) {
+    for (size_t b = n; b-- > 0;) {
+        out[b] = out[((at + b) >> shift) - first];
+    }
+}
+
+/* Of blocks [at, at + n) of row r, if they are not there already: FP8 has the same ones for 128 rows. A group
+ * that the row has not, past a partial block's columns, is 0. */
 MOE_INLINE void numbers_load(struct numbers *out, const struct moe_matrix *w, size_t r, size_t at, size_t n) {
     const struct moe_scales *s = &w->scales;
-    const unsigned shift = (unsigned)__builtin_ctzll(s->columns), shift_halves = shift - 5;
+    const unsigned shift = (unsigned)__builtin_ctzll(s->columns);
     const size_t size = EXPONENTS ? 1 : s->number == MOE_FORMAT_F32 ? 4 : 2;
-    const size_t groups = (w->cols + s->columns - 1) >> shift, first = 2 * at >> shift_halves;
-    size_t end = ((2 * (at + n) - 1) >> shift_halves) + 1;
+    const size_t groups = (w->cols + s->columns - 1) >> shift, first = at * BLOCK >> shift;
+    size_t end = (((at + n) * BLOCK - 1) >> shift) + 1;
     if (end > groups) end = groups;
     const size_t skipped = moe_matrix_group_row(w, r) + first * size;
-    out->shift = shift_halves;
-    convert(out->scale, (const unsigned char *)s->scale + skipped, end - first, s->number);
-    if (BIASED) convert(out->bias, (const unsigned char *)s->bias + skipped, end - first, s->number);
+    const unsigned char *scale = (const unsigned char *)s->scale + skipped;
+    if (out->from == scale && out->n == n) return;
+    out->from = scale;
+    out->n = n;
+    out->halves = s->columns < BLOCK;
+    const size_t readable = moe_matrix_group_row(w, w->rows - 1) + groups * size - skipped;
+    convert(out->of[SCALE], scale, end - first, readable, s->number);
+    if (BIASED)
+        convert(out->of[BIAS], (const unsigned char *)s->bias + skipped, end - first, readable, s->number);
+    if (s->columns > BLOCK) {
+        spread(out->of[SCALE], at, n, first, shift - BLOCK_SHIFT);
+        if (BIASED) spread(out->of[BIAS], at, n, first, shift - BLOCK_SHIFT);
+    }
+    out->fast = MOE_FAST && prepare(out, out->halves ? 2 * n : n);
 }
 
-MOE_INLINE vec number(const float *numbers, const struct numbers *n, size_t b, size_t u) {
-    if (n->shift == 0) return v_halves(numbers + 2 * b, numbers + 2 * b + 1, u);
-    return v_set1(numbers[2 * b >> n->shift]);
+/* The weights of a unit of a block, in order of parts. */
+MOE_INLINE void widen_unit(vec out[PARTS], const unsigned char *block, const struct place place,
+                           const bool fast, words *seen) {
+    const words codes = load_codes(block, place.u);
+    if (MOE_FAST && fast)
+        weights_fast(out, codes, place, seen);
+    else
+        weights(out, codes, place);
 }
 
-/* The weights of unit u of a block, the b-th of a strip, in order of parts. */
-MOE_INLINE void widen_unit(vec out[PARTS], const unsigned char *block, const struct numbers *n, size_t b,
-                           size_t u) {
-    const words codes = load_codes(block, u);
-    const vec scale = number(n->scale, n, b, u), bias = BIASED ? number(n->bias, n, b, u) : scale;
-    weights(out, codes, scale, bias, UNITS > 1 || n->shift > 0);
-}
-
-MOE_INLINE void widen_block(float *out, const unsigned char *block, const struct numbers *n, size_t b) {
+MOE_INLINE void widen_block(float *out, const unsigned char *block, const struct numbers *n, size_t b,
+                            const bool halves, const bool fast, words *seen) {
     MOE_UNROLL
     for (size_t u = 0; u < UNITS; u++) {
         vec parts[PARTS];
-        widen_unit(parts, block, n, b, u);
+        widen_unit(parts, block, (struct place){n, b, u, halves}, fast, seen);
         MOE_UNROLL
         for (size_t part = 0; part < PARTS; part++) v_store(out + part * HALF + u * VEC, parts[part]);
     }
@@ -106,23 +119,43 @@ static void widen_tail(float *out, const unsigned char *block, size_t left, cons
                        size_t b) {
     unsigned char room[CODES_BYTES] = {0};
     memcpy(room, block, left * BITS / 8);
-    widen_block(out, room, n, b);
+    widen_block(out, room, n, b, n->halves, false, NULL);
     for (size_t i = left; i < BLOCK; i++) out[moe_layout_place(MOE_LAYOUT_QUADS, i)] = 0;
+}
+
+/* The n blocks of a strip. False: not done, for the fast way does not give the bits of this one. */
+MOE_INLINE bool widen_blocks(float *out, const unsigned char *codes, size_t n, size_t ask,
+                             const struct numbers *numbers, const bool halves, const bool fast) {
+    words seen = w_set1(0);
+    for (size_t b = 0; b < n; b++) {
+        __builtin_prefetch(codes + b * CODES_BYTES + ask, 0, 2);
+        widen_block(out + b * BLOCK, codes + b * CODES_BYTES, numbers, b, halves, fast, &seen);
+    }
+    return !fast || !is_strange(seen);
+}
+
+static void widen_strip(float *out, const unsigned char *codes, size_t n, size_t ask,
+                        const struct numbers *numbers) {
+    if (numbers->halves) {
+        if (MOE_FAST && numbers->fast && widen_blocks(out, codes, n, ask, numbers, true, true)) return;
+        widen_blocks(out, codes, n, ask, numbers, true, false);
+    } else {
+        if (MOE_FAST && numbers->fast && widen_blocks(out, codes, n, ask, numbers, false, true)) return;
+        widen_blocks(out, codes, n, ask, numbers, false, false);
+    }
 }
 
 MOE_INLINE void group_load(struct group *g, const struct product *p, const struct strip strip,
                            const size_t n) {
     const size_t at = strip.at * MOE_LANES / BLOCK, n_blocks = strip.n * MOE_LANES / BLOCK;
     const size_t left = p->w->cols % BLOCK, whole = strip.last && left ? n_blocks - 1 : n_blocks;
+    struct numbers numbers;
+    numbers.from = NULL;
     for (size_t j = 0; j < n; j++) {
-        struct numbers numbers;
         const unsigned char *codes = moe_matrix_row(p->w, g->c + j) + at * CODES_BYTES;
         float *panel = (float *)(void *)g->room[j];
         numbers_load(&numbers, p->w, g->c + j, at, n_blocks);
-        for (size_t b = 0; b < whole; b++) {
-            __builtin_prefetch(codes + b * CODES_BYTES + TILE_COLS * p->w->row_bytes, 0, 2);
-            widen_block(panel + b * BLOCK, codes + b * CODES_BYTES, &numbers, b);
-        }
+        widen_strip(panel, codes, whole, TILE_COLS * p->w->row_bytes, &numbers);
         if (whole < n_blocks)
             widen_tail(panel + whole * BLOCK, codes + whole * CODES_BYTES, left, &numbers, whole);
         g->w[j] = g->room[j];
@@ -130,70 +163,190 @@ MOE_INLINE void group_load(struct group *g, const struct product *p, const struc
     }
 }
 
-/* Columns [c, c + cols) of the only row. */
-MOE_INLINE void dots(const struct product *p, size_t c, const size_t cols, struct ahead ahead) {
-    const size_t n_blocks = p->w->cols / BLOCK, left = p->w->cols % BLOCK;
-    const float *x = product_row(p, 0);
-    const unsigned char *codes[DOTS];
-    struct numbers numbers[DOTS];
-    tile_sums sum[UNITS];
+/* A few rows from the first on times a few columns from c on. */
+struct dots {
+    const struct product *p;
+    const float *x[DOT_ROWS];
+    const unsigned char *codes[DOTS], *ask; /* weights from there on are asked for meanwhile */
+    struct numbers *numbers;                /* [cols] */
+    size_t c;
+};
+
+/* Adds a unit of a column, whose activations are at x_at. */
+MOE_INLINE void add_parts(vec (*sum)[2], const struct dots *d, const vec parts[PARTS], size_t x_at,
+                          const size_t rows, const size_t cols, const size_t j) {
     MOE_UNROLL
-    for (size_t u = 0; u < UNITS; u++) {
+    for (size_t part = 0; part < PARTS; part++) {
         MOE_UNROLL
-        for (size_t j = 0; j < cols; j++) sum[u][j][0] = sum[u][j][1] = v_set1(0);
-    }
-    MOE_UNROLL
-    for (size_t j = 0; j < cols; j++) codes[j] = moe_matrix_row(p->w, c + j);
-    for (size_t at = 0; at < n_blocks; at += DOT_BLOCKS) {
-        const size_t n = n_blocks - at < DOT_BLOCKS ? n_blocks - at : DOT_BLOCKS;
-        for (size_t j = 0; j < cols; j++) numbers_load(&numbers[j], p->w, c + j, at, n);
-        for (size_t b = 0; b < n; b++) {
-            for (size_t l = 0; l < ahead.lines; l++, ahead.at += LINE_BYTES)
-                __builtin_prefetch(ahead.at, 0, 2);
-            MOE_UNROLL
-            for (size_t u = 0; u < UNITS; u++) {
-                MOE_UNROLL
-                for (size_t j = 0; j < cols; j++) {
-                    vec parts[PARTS];
-                    widen_unit(parts, codes[j] + (at + b) * CODES_BYTES, &numbers[j], b, u);
-                    MOE_UNROLL
-                    for (size_t part = 0; part < PARTS; part++) {
-                        vec *to = &sum[u][j][part & 1];
-                        *to = v_fma(parts[part], v_load(x + (at + b) * BLOCK + part * HALF + u * VEC), *to);
-                    }
-                }
-            }
+        for (size_t r = 0; r < rows; r++) {
+            vec *to = &sum[r * cols + j][part & 1];
+            *to = v_fma(parts[part], v_load(d->x[r] + x_at + part * HALF), *to);
         }
     }
-    if (left) {
-        float room[DOTS][BLOCK];
-        const unsigned char *tail[DOTS];
-        for (size_t j = 0; j < cols; j++) {
-            numbers_load(&numbers[j], p->w, c + j, n_blocks, 1);
-            widen_tail(room[j], codes[j] + n_blocks * CODES_BYTES, left, &numbers[j], 0);
-            tail[j] = (const unsigned char *)room[j];
-        }
-        for (size_t i = 0; i < BLOCK; i += MOE_LANES)
-            add_block(sum, &x, tail, n_blocks * BLOCK + i, i * sizeof **room, 1, cols, 0, UNITS);
-    }
-    vec unit[UNITS][TILE_MAX];
-    MOE_UNROLL
-    for (size_t u = 0; u < UNITS; u++) {
-        MOE_UNROLL
-        for (size_t j = 0; j < cols; j++) unit[u][j] = v_add(sum[u][j][0], sum[u][j][1]);
-    }
-    finish(p->y + c, unit, cols);
 }
 
-MOE_INLINE void single_row(const struct product *p, size_t first, size_t end) {
-    const unsigned char *const stop = moe_matrix_row(p->w, p->w->rows); /* the next call goes on from here */
-    size_t c = first;
-    for (; c + DOTS <= end; c += DOTS) {
-        const unsigned char *at = moe_matrix_row(p->w, c) + DOT_AHEAD;
-        dots(p, c, DOTS,
-             (struct ahead){at, at < stop ? (DOTS * CODES_BYTES + LINE_BYTES - 1) / LINE_BYTES : 0});
+/* Adds blocks [at, at + n), units from u on. */
+MOE_INLINE words add_dots(tile_sums *sums, const struct dots *d, size_t at, size_t n, const size_t rows,
+                          const size_t cols, size_t u, const size_t n_units, const bool halves,
+                          const bool fast) {
+    words seen = w_set1(0);
+    tile_sums sum[UNITS]; /* registers, which sums through a pointer would not be */
+    MOE_UNROLL
+    for (size_t s = 0; s < n_units; s++) {
+        MOE_UNROLL
+        for (size_t i = 0; i < rows * cols; i++) {
+            sum[s][i][0] = sums[s][i][0];
+            sum[s][i][1] = sums[s][i][1];
+        }
     }
-    for (; c < end; c++) dots(p, c, 1, (struct ahead){NULL, 0});
+    for (size_t b = 0; b < n; b++) {
+        MOE_UNROLL
+        for (size_t l = 0; l < DOT_LINES && u == 0; l++)
+            __builtin_prefetch(d->ask + ((at + b) * DOT_LINES + l) * LINE_BYTES, 0, 2);
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t j = 0; j < cols; j++) {
+                vec parts[PARTS];
+                const struct place place = {&d->numbers[j], b, u + s, halves};
+                widen_unit(parts, d->codes[j] + (at + b) * CODES_BYTES, place, fast, &seen);
+                add_parts(sum[s], d, parts, (at + b) * BLOCK + (u + s) * VEC, rows, cols, j);
+            }
+            if (UNITS > 1) __asm__ volatile("" ::: "memory"); /* else gcc holds numbers, and spills sums */
+        }
+    }
+    MOE_UNROLL
+    for (size_t s = 0; s < n_units; s++) {
+        MOE_UNROLL
+        for (size_t i = 0; i < rows * cols; i++) {
+            sums[s][i][0] = sum[s][i][0];
+            sums[s][i][1] = sum[s][i][1];
+        }
+    }
+    return seen;
+}
+
+/* The last block, of which only some elements are there. */
+MOE_INLINE void add_last(tile_sums *sum, const struct dots *d, const size_t rows, const size_t cols, size_t u,
+                         const size_t n_units) {
+    const struct moe_matrix *w = d->p->w;
+    const size_t n_blocks = w->cols / BLOCK;
+    MOE_UNROLL
+    for (size_t j = 0; j < cols; j++) {
+        float room[BLOCK];
+        numbers_load(&d->numbers[j], w, d->c + j, n_blocks, 1);
+        widen_tail(room, d->codes[j] + n_blocks * CODES_BYTES, w->cols % BLOCK, &d->numbers[j], 0);
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            vec parts[PARTS];
+            MOE_UNROLL
+            for (size_t part = 0; part < PARTS; part++)
+                parts[part] = v_load(room + part * HALF + (u + s) * VEC);
+            add_parts(sum[s], d, parts, n_blocks * BLOCK + (u + s) * VEC, rows, cols, j);
+        }
+    }
+}
+
+/* Into y. False: not done, for the fast way does not give the bits of this one. */
+MOE_INLINE bool dots(const struct dots *d, const size_t rows, const size_t cols, const bool halves,
+                     const bool fast) {
+    const struct moe_matrix *w = d->p->w;
+    const size_t n_blocks = w->cols / BLOCK, n_units = rows > 2 ? (UNITS + 1) / 2 : UNITS;
+    vec unit[UNITS][TILE_MAX];
+    for (size_t u = 0; u < UNITS; u += n_units) {
+        tile_sums sum[UNITS];
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t i = 0; i < rows * cols; i++) sum[s][i][0] = sum[s][i][1] = v_set1(0);
+        }
+        for (size_t at = 0; at < n_blocks; at += DOT_BLOCKS) {
+            const size_t n = n_blocks - at < DOT_BLOCKS ? n_blocks - at : DOT_BLOCKS;
+            for (size_t j = 0; j < cols; j++) {
+                numbers_load(&d->numbers[j], w, d->c + j, at, n);
+                if (fast && !d->numbers[j].fast) return false;
+            }
+            const words seen = add_dots(sum, d, at, n, rows, cols, u, n_units, halves, fast);
+            if (fast && is_strange(seen)) return false;
+        }
+        if (w->cols % BLOCK) add_last(sum, d, rows, cols, u, n_units);
+        MOE_UNROLL
+        for (size_t s = 0; s < n_units; s++) {
+            MOE_UNROLL
+            for (size_t i = 0; i < rows * cols; i++) unit[u + s][i] = v_add(sum[s][i][0], sum[s][i][1]);
+        }
+    }
+    float out[TILE_MAX];
+    finish(out, unit, rows * cols);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(d->p->y + r * d->p->ld_y + d->c, out + r * cols, cols * sizeof *out);
+    return true;
+}
+
+MOE_INLINE void set_columns(struct dots *d, size_t c, const size_t cols) {
+    const struct moe_matrix *w = d->p->w;
+    const unsigned char *const stop = moe_matrix_row(w, w->rows);
+    d->c = c;
+    for (size_t j = 0; j < cols; j++) d->codes[j] = moe_matrix_row(w, c + j);
+    d->ask = d->codes[0] + DOT_AHEAD < stop ? d->codes[0] + DOT_AHEAD
+                                            : d->codes[0]; /* the next call goes on there */
+}
+
+/* One product where the fast way is none. */
+static MOE_APART void slow_dot(const struct dots *of, size_t r, size_t c, const bool halves) {
+    const struct product p = {of->p->y + r * of->p->ld_y, of->p->ld_y, of->p->x, of->p->w};
+    struct dots d = {.p = &p, .x = {of->x[r]}, .numbers = of->numbers};
+    set_columns(&d, c, 1);
+    if (halves)
+        dots(&d, 1, 1, true, false);
+    else
+        dots(&d, 1, 1, false, false);
+}
+
+MOE_INLINE void put_dots(struct dots *d, size_t c, const size_t rows, const size_t cols, const bool halves) {
+    set_columns(d, c, cols);
+    if (dots(d, rows, cols, halves, MOE_FAST)) return;
+    for (size_t i = 0; i < rows * cols; i++) slow_dot(d, i / cols, c + i % cols, halves);
+}
+
+MOE_INLINE void all_dots(const struct product *p, size_t first, size_t end, const size_t rows,
+                         const bool halves) {
+    struct numbers numbers[DOTS];
+    struct dots d = {.p = p, .numbers = numbers};
+    size_t c = first;
+    for (size_t j = 0; j < DOTS; j++) numbers[j].from = NULL;
+    for (size_t r = 0; r < rows; r++) d.x[r] = product_row(p, r);
+    for (; c + DOTS <= end; c += DOTS) put_dots(&d, c, rows, DOTS, halves);
+    for (; c < end; c++) put_dots(&d, c, rows, 1, halves);
+}
+
+/* A function for each number of rows: gcc keeps no sums in registers where a function has more than a hundred
+ * loops. */
+#define MOE_DOTS(rows)                                                                                       \
+    static MOE_APART void dots_##rows(const struct product *p, size_t first, size_t end) {                   \
+        all_dots(p, first, end, rows, false);                                                                \
+    }                                                                                                        \
+    static MOE_APART void dots_##rows##_halves(const struct product *p, size_t first, size_t end) {          \
+        all_dots(p, first, end, rows, true);                                                                 \
+    }
+MOE_DOTS(1)
+MOE_DOTS(2)
+#if DOT_ROWS > 2
+MOE_DOTS(3)
+MOE_DOTS(4)
+#endif
+
+MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
+    typedef void dots_fn(const struct product *p, size_t first, size_t end);
+    static dots_fn *const by_rows[DOT_ROWS][2] = {
+        {dots_1, dots_1_halves},
+        {dots_2, dots_2_halves},
+#if DOT_ROWS > 2
+        {dots_3, dots_3_halves},
+        {dots_4, dots_4_halves},
+#endif
+    };
+    by_rows[p->x->n - 1][p->w->scales.columns < BLOCK](p, first, end);
 }
 
 /* y [PARTS * VEC] = first elements of all parts, then second ones, ... */
@@ -211,6 +364,7 @@ static void widen_row(float *y, const struct moe_matrix *w, size_t r) {
     const size_t n_blocks = (w->cols + BLOCK - 1) / BLOCK, left = w->cols % BLOCK;
     const unsigned char *codes = moe_matrix_row(w, r);
     struct numbers numbers;
+    numbers.from = NULL;
     for (size_t i = 0; i < n_blocks; i++, codes += CODES_BYTES, y += BLOCK) {
         const size_t b = i % DOT_BLOCKS;
         if (b == 0) numbers_load(&numbers, w, r, i, n_blocks - i < DOT_BLOCKS ? n_blocks - i : DOT_BLOCKS);
@@ -223,7 +377,7 @@ static void widen_row(float *y, const struct moe_matrix *w, size_t r) {
         MOE_UNROLL
         for (size_t u = 0; u < UNITS; u++) {
             vec parts[PARTS];
-            widen_unit(parts, codes, &numbers, b, u);
+            widen_unit(parts, codes, (struct place){&numbers, b, u, numbers.halves}, false, NULL);
             store_zipped(y + u * VEC * PARTS, parts);
         }
     }
