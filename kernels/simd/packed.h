@@ -183,14 +183,14 @@ MOE_INLINE void pass(const struct product *p, size_t i, size_t first, size_t end
     for (size_t c = first; c < end; c++) dots(p, i, c, rows, rows == 1 ? UNITS : 1, ask);
 }
 
-MOE_INLINE void single_row(const struct product *p, size_t first, size_t end) {
-    pass(p, 0, first, end, 1, !cpu_streams_alone());
-}
-
 /* Up to FEW_ROWS rows, in passes of about the same height over some columns: the first one brings the
  * weights, the others find them in a cache. */
 MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
     const size_t n = p->x->n, n_passes = (n + PASS_ROWS - 1) / PASS_ROWS;
+    if (n == 1) {
+        pass(p, 0, first, end, 1, !cpu_streams_alone());
+        return;
+    }
     for (size_t c = first; c < end; c += FEW_COLS) {
         const size_t stop = end - c < FEW_COLS ? end : c + FEW_COLS;
         for (size_t i = 0, k = 0; k < n_passes; k++) {
@@ -208,10 +208,7 @@ MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
 
 void MOE_NAME(gemm_packed)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                            size_t first, size_t n_cols) {
-    if (x->n > 1 && x->n <= FEW_ROWS)
-        few_rows(&(struct product){y, ld_y, x, w}, first, first + n_cols);
-    else
-        gemm(y, ld_y, x, w, first, n_cols);
+    gemm(y, ld_y, x, w, first, n_cols);
 }
 
 /* A block in natural order: y [MOE_PACKED_WEIGHTS] */
