@@ -9,7 +9,7 @@ struct packing {
     struct moe_matrix source, packed;
     size_t n_escapes;
     uint64_t tally[256];
-    unsigned char table[MOE_PACKED_TABLE];
+    unsigned char *table; /* [MOE_PACKED_TABLE] */
     uint32_t *first, *block;
 };
 
@@ -30,6 +30,7 @@ static struct packing pack(size_t rows, size_t cols, size_t n_values, size_t ske
         }
     p.first = check_bytes((rows + 1) * sizeof *p.first, sizeof *p.first);
     for (size_t r = 0, n; r < rows; r += n) moe_packed_tally(p.tally, &p.source, r, n = some(r, rows));
+    p.table = check_bytes(MOE_PACKED_TABLE, 1);
     moe_packed_choose(p.table, p.tally);
     for (size_t r = 0, n; r < rows; r += n)
         moe_packed_count(p.first + 1 + r, &p.source, p.table, r, n = some(r, rows));
@@ -41,7 +42,6 @@ static struct packing pack(size_t rows, size_t cols, size_t n_values, size_t ske
                                            check_bytes(p.n_escapes * MOE_PACKED_WEIGHTS, 1)};
     for (size_t r = 0, n; r < rows; r += n) moe_packed_write(&parts, &p.source, r, n = some(r, rows));
     p.packed = moe_packed_matrix(&parts, rows, cols);
-    p.packed.escapes.table = p.table;
     return p;
 }
 
