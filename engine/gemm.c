@@ -9,7 +9,7 @@
 #include "kernels/openblas.h"
 
 enum {
-    TILE_STEP = 12, /* a multiple of the columns that every native tile takes at once */
+    TILE_STEP = 24, /* a multiple of the columns that every native tile takes at once */
     TILE_MAX = 96,  /* native; 384 KiB of bf16 weights at 2048 columns */
     TILE_OPENBLAS = 256,
     TASKS_PER_WORKER = 8,

@@ -20,8 +20,8 @@ enum {
     /* gemm: of 16 registers 12 are sums */
     TILE_ROWS = 2,
     TILE_COLS = 3,
-    DOT_COLS = 3,
-    DOT_UNITS = 2,
+    IN_PLACE_ROWS = 6,
+    STRIP_BLOCKS = 64,
     /* quantised formats: columns of few rows at once */
     DOTS = 1,
     /* PACKED: rows at once, each with two sums */
@@ -144,14 +144,17 @@ static inline float v_tree(vec v) {
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
-/* sums[i] = v_tree of the i-th. */
-static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
-    const vec ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-    const vec cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
-    const vec s2 = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
-    const vec s1 = _mm256_add_ps(s2, _mm256_movehdup_ps(s2)); /* a . c . | b . d . */
-    const __m128 ac = _mm256_castps256_ps128(s1), bd = _mm256_extractf128_ps(s1, 1);
-    _mm_storeu_ps(sums, _mm_shuffle_ps(_mm_unpacklo_ps(ac, bd), _mm_unpackhi_ps(ac, bd), 0x44));
+/* Lane l becomes a[l] + a[l + h], or b[l - h] + b[l] where l has the bit h. */
+static inline vec v_fold(vec a, vec b, const int h) {
+    switch (h) {
+    case 4:
+        return _mm256_add_ps(_mm256_blend_ps(a, b, 0xf0), _mm256_permute2f128_ps(a, b, 0x21));
+    case 2:
+        return _mm256_add_ps(_mm256_blend_ps(a, b, 0xcc), _mm256_shuffle_ps(a, b, 0x4e));
+    default:
+        return _mm256_add_ps(_mm256_blend_ps(a, b, 0xaa),
+                             _mm256_permute_ps(_mm256_blend_ps(b, a, 0xaa), 0xb1));
+    }
 }
 
 /* Of 8 words of two bfloat16 the even elements, and the odd ones. */

@@ -17,11 +17,11 @@ typedef __m512i words;
 
 enum {
     VEC = 16,
-    /* gemm: of 32 registers 24 are sums, two hold weights, four activations */
-    TILE_ROWS = 2,
-    TILE_COLS = 6,
-    DOT_COLS = 6,
-    DOT_UNITS = 1,
+    /* gemm: of 32 registers 24 are sums */
+    TILE_ROWS = 3,
+    TILE_COLS = 8,
+    IN_PLACE_ROWS = 8,
+    STRIP_BLOCKS = 32,
     /* quantised formats: columns of few rows at once */
     DOTS = 2,
     /* PACKED: rows at once, each with two sums */
@@ -141,16 +141,22 @@ static inline float v_tree(vec v) {
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
-/* sums[i] = v_tree of the i-th; four trees at once take half the shuffles of one after the other. */
-static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
-    const vec ab = _mm512_add_ps(_mm512_insertf32x8(a, _mm512_castps512_ps256(b), 1),
-                                 _mm512_shuffle_f32x4(a, b, 0xee)); /* 8 of a, 8 of b */
-    const vec cd =
-        _mm512_add_ps(_mm512_insertf32x8(c, _mm512_castps512_ps256(d), 1), _mm512_shuffle_f32x4(c, d, 0xee));
-    const vec s4 = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
-    const vec s2 = _mm512_add_ps(s4, _mm512_permute_ps(s4, 0x0e));
-    const vec s1 = _mm512_add_ps(s2, _mm512_movehdup_ps(s2));
-    _mm_storeu_ps(sums, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, s1)));
+/* Lane l becomes a[l] + a[l + h], or b[l - h] + b[l] where l has the bit h. */
+static inline vec v_fold(vec a, vec b, const int h) {
+    switch (h) {
+    case 8:
+        return _mm512_add_ps(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e));
+    case 4: {
+        const vec other = _mm512_mask_blend_ps(0xf0f0, b, a);
+        return _mm512_add_ps(_mm512_mask_blend_ps(0xf0f0, a, b), _mm512_shuffle_f32x4(other, other, 0xb1));
+    }
+    case 2:
+        return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e));
+    default: {
+        const vec other = _mm512_mask_blend_ps(0xaaaa, b, a);
+        return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, a, b), _mm512_permute_ps(other, 0xb1));
+    }
+    }
 }
 
 /* Of 16 words of two bfloat16 the even elements, and the odd ones. */

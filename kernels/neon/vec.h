@@ -20,9 +20,9 @@ enum {
     VEC = 4,
     /* gemm: of 32 registers 24 are sums */
     TILE_ROWS = 2,
-    TILE_COLS = 6,
-    DOT_COLS = 3,
-    DOT_UNITS = 4,
+    TILE_COLS = 3,
+    IN_PLACE_ROWS = 6,
+    STRIP_BLOCKS = 64,
     /* quantised formats: columns of few rows at once */
     DOTS = 2,
     /* PACKED: rows at once, each with two sums */
@@ -149,13 +149,10 @@ static inline float v_tree(vec v) {
     return vget_lane_f32(s2, 0) + vget_lane_f32(s2, 1);
 }
 
-/* sums[i] = v_tree of the i-th. */
-static inline void v_tree4(float sums[4], vec a, vec b, vec c, vec d) {
-    const vec ab = vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)),
-                             vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
-    const vec cd = vaddq_f32(vcombine_f32(vget_low_f32(c), vget_low_f32(d)),
-                             vcombine_f32(vget_high_f32(c), vget_high_f32(d)));
-    vst1q_f32(sums, vpaddq_f32(ab, cd));
+/* Lane l becomes a[l] + a[l + h], or b[l - h] + b[l] where l has the bit h. */
+static inline vec v_fold(vec a, vec b, const int h) {
+    if (h == 2) return vaddq_f32(vcombine_f32(vget_low_f32(a), vget_high_f32(b)), vextq_f32(a, b, 2));
+    return vaddq_f32(vtrn1q_f32(a, b), vtrn2q_f32(a, b));
 }
 
 /* Of 4 words of two bfloat16 the even elements, and the odd ones. */

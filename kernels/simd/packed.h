@@ -9,10 +9,8 @@
 
 enum {
     BLOCK_BYTES = MOE_LANES * sizeof(float), /* in a panel */
-    IN_PLACE = 0,
     PADDED_TO = MOE_LANES,
-    STRIP_BLOCKS = 32, /* a panel of six columns takes 24 KiB */
-    ROOM_BYTES = STRIP_BLOCKS * BLOCK_BYTES,
+    WIDEN_FIRST = 1,
     FEW_ROWS = 8,        /* up to so many rows there is no panel */
     FEW_COLS = 16,       /* which all passes over few rows take before the next ones */
     PASS_MAX = 6,        /* rows of a pass at most; PASS_ROWS says how many registers have sums for */
@@ -80,9 +78,9 @@ MOE_INLINE vec odd(words w) {
     return v_of_bits(w_and(w, w_set1(0xffff0000)));
 }
 
-/* Writes the first n_parts parts of a block into a panel. */
-MOE_INLINE void widen_block(float *out, const struct packed_row *row, size_t b, const unsigned char *high,
-                            size_t n_parts) {
+/* Writes one half of the first n_parts parts of a block into a panel. */
+MOE_INLINE void widen_half(float *out, const struct packed_row *row, size_t b, const unsigned char *high,
+                           size_t n_parts, const int half) {
     MOE_UNROLL
     for (size_t u = 0; u < UNITS; u++) {
         words part[PARTS];
@@ -90,27 +88,21 @@ MOE_INLINE void widen_block(float *out, const struct packed_row *row, size_t b, 
         MOE_UNROLL
         for (size_t s = 0; s < PARTS; s++) {
             if (s >= n_parts) break;
-            v_store(out + s * MOE_LANES + u * VEC, even(part[s]));
-            v_store(out + s * MOE_LANES + HALF + u * VEC, odd(part[s]));
+            v_store(out + s * HALF + u * VEC, half ? odd(part[s]) : even(part[s]));
         }
     }
 }
 
-MOE_INLINE void group_load(struct group *g, const struct product *p, const struct strip strip,
-                           const size_t n) {
+MOE_INLINE void widen_group(struct group *g, const struct product *p, const struct strip strip,
+                            const int half) {
     const size_t first = strip.at / PARTS;
-    for (size_t j = 0; j < n; j++) {
+    for (size_t c = 0; c < TILE_COLS; c++) {
         struct packed_row row;
-        open_row(&row, p->w, g->c + j, first);
-        float *out = (float *)(void *)g->room[j];
-        for (size_t i = 0; i < strip.n; i += PARTS, out += MOE_PACKED_WEIGHTS) {
+        open_row(&row, p->w, column(g, c), first);
+        for (size_t i = 0; i < strip.n; i += PARTS) {
             const size_t b = first + i / PARTS;
-            const unsigned char *ahead = row.blocks + b * MOE_PACKED_BYTES + TILE_COLS * p->w->row_bytes;
-            for (size_t l = 0; l < MOE_PACKED_BYTES; l += LINE_BYTES) __builtin_prefetch(ahead + l, 0, 2);
-            widen_block(out, &row, b, take_escape(&row, b), strip.n - i);
+            widen_half(g->panel + c * PANEL_LD + i * HALF, &row, b, take_escape(&row, b), strip.n - i, half);
         }
-        g->w[j] = g->room[j];
-        g->tail[j] = NULL;
     }
 }
 

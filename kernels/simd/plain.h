@@ -1,38 +1,56 @@
-/* GEMM of a format whose weights are numbers, of WEIGHT_BYTES each: read where they lie. */
-enum {
-    BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
-    ROOM_BYTES = BLOCK_BYTES, /* for the last, partial block of a column */
-    IN_PLACE = 1,
-    STRIP_BLOCKS = 1, /* not asked for, nor is */
-    PADDED_TO = MOE_LANES,
-    FEW_ROWS = 1
-};
+/* GEMM of a format whose weights are numbers, of WEIGHT_BYTES each. */
+enum { BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES, PADDED_TO = MOE_LANES, FEW_ROWS = 1, WIDEN_FIRST = 0 };
 
 #include "kernels/simd/gemm.h"
 
-MOE_INLINE void group_load(struct group *g, const struct product *p, const struct strip strip,
-                           const size_t n) {
-    const size_t whole = strip.n * BLOCK_BYTES, left = p->w->cols % MOE_LANES * WEIGHT_BYTES;
-    for (size_t j = 0; j < n; j++) {
-        g->w[j] = moe_matrix_row(p->w, g->c + j);
-        g->tail[j] = g->room[j];
-        if (!strip.tail) continue;
-        memset(g->room[j], 0, BLOCK_BYTES);
-        memcpy(g->room[j], g->w[j] + whole, left);
+MOE_INLINE void widen_half(float *out, const unsigned char *block, const int half) {
+    MOE_UNROLL
+    for (size_t u = 0; u < UNITS; u++) v_store(out + u * VEC, load_half(block, u, half));
+}
+
+/* The last, partial block of a column, as a whole one. */
+MOE_INLINE void copy_tail(unsigned char *room, const struct product *p, size_t c) {
+    const size_t left = p->w->cols % MOE_LANES;
+    memset(room, 0, BLOCK_BYTES);
+    memcpy(room, moe_matrix_row(p->w, c) + (p->w->cols - left) * WEIGHT_BYTES, left * WEIGHT_BYTES);
+}
+
+MOE_INLINE void widen_group(struct group *g, const struct product *p, struct strip strip, const int half) {
+    const size_t n_whole = p->w->cols / MOE_LANES - strip.at, n = strip.n < n_whole ? strip.n : n_whole;
+    for (size_t c = 0; c < TILE_COLS; c++) {
+        const unsigned char *w = moe_matrix_row(p->w, column(g, c)) + strip.at * BLOCK_BYTES;
+        float *out = g->panel + c * PANEL_LD;
+        for (size_t b = 0; b < n; b++) widen_half(out + b * HALF, w + b * BLOCK_BYTES, half);
+        if (n == strip.n) continue;
+        unsigned char room[BLOCK_BYTES];
+        copy_tail(room, p, column(g, c));
+        widen_half(out + n * HALF, room, half);
     }
 }
 
 MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
     const unsigned char *const stop = moe_matrix_row(p->w, p->w->rows); /* the next call goes on from here */
-    const struct strip all = {0, p->w->cols / MOE_LANES, p->w->cols % MOE_LANES != 0, true, true};
+    const size_t n_blocks = p->w->cols / MOE_LANES;
+    const float *x = product_row(p, 0);
     for (size_t c = first; c < end; c++) {
-        struct group g;
-        g.c = c;
-        group_load(&g, p, all, 1);
-        const unsigned char *at = g.w[0] + DOT_AHEAD;
-        if (at < stop)
-            put_tile(p, &g, NULL, all, 0, 0, 1, 1, UNITS, (struct ahead){at, BLOCK_BYTES / LINE_BYTES});
-        else
-            put_tile(p, &g, NULL, all, 0, 0, 1, 1, UNITS, (struct ahead){NULL, 0});
+        const unsigned char *w = moe_matrix_row(p->w, c), *at = w + DOT_AHEAD;
+        const size_t lines = at < stop ? BLOCK_BYTES / LINE_BYTES : 0;
+        tile_sums sum[UNITS];
+        vec unit[UNITS][TILE_MAX];
+        MOE_UNROLL
+        for (size_t u = 0; u < UNITS; u++) sum[u][0][0] = sum[u][0][1] = v_set1(0);
+        for (size_t b = 0; b < n_blocks; b++) {
+            for (size_t l = 0; l < lines; l++, at += LINE_BYTES) __builtin_prefetch(at, 0, 2);
+            add_block(sum, &x, &w, b * MOE_LANES, b * BLOCK_BYTES, 1, 1, 0, UNITS);
+        }
+        if (p->w->cols % MOE_LANES) {
+            unsigned char room[BLOCK_BYTES];
+            const unsigned char *tail = room;
+            copy_tail(room, p, c);
+            add_block(sum, &x, &tail, n_blocks * MOE_LANES, 0, 1, 1, 0, UNITS);
+        }
+        MOE_UNROLL
+        for (size_t u = 0; u < UNITS; u++) unit[u][0] = v_add(sum[u][0][0], sum[u][0][1]);
+        finish(p->y + c, unit, 1);
     }
 }

@@ -13,10 +13,8 @@ enum {
     BLOCK_SHIFT = 6,
     CODES_BYTES = BLOCK * BITS / 8,
     BLOCK_BYTES = MOE_LANES * sizeof(float), /* in a panel */
-    IN_PLACE = 0,
     PADDED_TO = MOE_QUADS_BLOCK,
-    STRIP_BLOCKS = 32, /* a panel of six columns takes 24 KiB, half of the first level cache or all of it */
-    ROOM_BYTES = STRIP_BLOCKS * BLOCK_BYTES,
+    WIDEN_FIRST = 1,
     FEW_ROWS = DOT_ROWS,
     DOT_LINES = (DOTS * BLOCK * BITS / 8 + 63) / 64 /* of codes of a single row's columns, per block */
 };
@@ -103,14 +101,17 @@ MOE_INLINE void widen_unit(vec out[PARTS], const unsigned char *block, const str
         weights(out, codes, place);
 }
 
-MOE_INLINE void widen_block(float *out, const unsigned char *block, const struct numbers *n, size_t b,
-                            const bool halves, const bool fast, words *seen) {
+/* Every step-th part of a block from the first-th on. */
+MOE_INLINE void widen_parts(float *out, const unsigned char *block, const struct numbers *n, size_t b,
+                            const bool halves, const bool fast, words *seen, const size_t first,
+                            const size_t step) {
     MOE_UNROLL
     for (size_t u = 0; u < UNITS; u++) {
         vec parts[PARTS];
         widen_unit(parts, block, (struct place){n, b, u, halves}, fast, seen);
         MOE_UNROLL
-        for (size_t part = 0; part < PARTS; part++) v_store(out + part * HALF + u * VEC, parts[part]);
+        for (size_t part = first; part < PARTS; part += step)
+            v_store(out + part / step * HALF + u * VEC, parts[part]);
     }
 }
 
@@ -119,47 +120,48 @@ static void widen_tail(float *out, const unsigned char *block, size_t left, cons
                        size_t b) {
     unsigned char room[CODES_BYTES] = {0};
     memcpy(room, block, left * BITS / 8);
-    widen_block(out, room, n, b, n->halves, false, NULL);
+    widen_parts(out, room, n, b, n->halves, false, NULL, 0, 1);
     for (size_t i = left; i < BLOCK; i++) out[moe_layout_place(MOE_LAYOUT_QUADS, i)] = 0;
 }
 
-/* The n blocks of a strip. False: not done, for the fast way does not give the bits of this one. */
-MOE_INLINE bool widen_blocks(float *out, const unsigned char *codes, size_t n, size_t ask,
-                             const struct numbers *numbers, const bool halves, const bool fast) {
+/* One half of the n blocks of a strip: parts 0 and 2 of each, or 1 and 3. False: not done, for the fast way
+ * does not give the bits of this one. */
+MOE_INLINE bool widen_blocks(float *out, const unsigned char *codes, size_t n, const struct numbers *numbers,
+                             const int half, const bool halves, const bool fast) {
     words seen = w_set1(0);
-    for (size_t b = 0; b < n; b++) {
-        __builtin_prefetch(codes + b * CODES_BYTES + ask, 0, 2);
-        widen_block(out + b * BLOCK, codes + b * CODES_BYTES, numbers, b, halves, fast, &seen);
-    }
+    for (size_t b = 0; b < n; b++)
+        widen_parts(out + b * 2 * HALF, codes + b * CODES_BYTES, numbers, b, halves, fast, &seen,
+                    (size_t)half, 2);
     return !fast || !is_strange(seen);
 }
 
-static void widen_strip(float *out, const unsigned char *codes, size_t n, size_t ask,
-                        const struct numbers *numbers) {
+MOE_INLINE void widen_strip(float *out, const unsigned char *codes, size_t n, const struct numbers *numbers,
+                            const int half) {
     if (numbers->halves) {
-        if (MOE_FAST && numbers->fast && widen_blocks(out, codes, n, ask, numbers, true, true)) return;
-        widen_blocks(out, codes, n, ask, numbers, true, false);
+        if (MOE_FAST && numbers->fast && widen_blocks(out, codes, n, numbers, half, true, true)) return;
+        widen_blocks(out, codes, n, numbers, half, true, false);
     } else {
-        if (MOE_FAST && numbers->fast && widen_blocks(out, codes, n, ask, numbers, false, true)) return;
-        widen_blocks(out, codes, n, ask, numbers, false, false);
+        if (MOE_FAST && numbers->fast && widen_blocks(out, codes, n, numbers, half, false, true)) return;
+        widen_blocks(out, codes, n, numbers, half, false, false);
     }
 }
 
-MOE_INLINE void group_load(struct group *g, const struct product *p, const struct strip strip,
-                           const size_t n) {
+MOE_INLINE void widen_group(struct group *g, const struct product *p, const struct strip strip,
+                            const int half) {
     const size_t at = strip.at * MOE_LANES / BLOCK, n_blocks = strip.n * MOE_LANES / BLOCK;
-    const size_t left = p->w->cols % BLOCK, whole = strip.last && left ? n_blocks - 1 : n_blocks;
+    const size_t n_whole = p->w->cols / BLOCK - at, n = n_blocks < n_whole ? n_blocks : n_whole;
     struct numbers numbers;
     numbers.from = NULL;
-    for (size_t j = 0; j < n; j++) {
-        const unsigned char *codes = moe_matrix_row(p->w, g->c + j) + at * CODES_BYTES;
-        float *panel = (float *)(void *)g->room[j];
-        numbers_load(&numbers, p->w, g->c + j, at, n_blocks);
-        widen_strip(panel, codes, whole, TILE_COLS * p->w->row_bytes, &numbers);
-        if (whole < n_blocks)
-            widen_tail(panel + whole * BLOCK, codes + whole * CODES_BYTES, left, &numbers, whole);
-        g->w[j] = g->room[j];
-        g->tail[j] = NULL;
+    for (size_t c = 0; c < TILE_COLS; c++) {
+        const unsigned char *codes = moe_matrix_row(p->w, column(g, c)) + at * CODES_BYTES;
+        float *out = g->panel + c * PANEL_LD;
+        numbers_load(&numbers, p->w, column(g, c), at, n_blocks);
+        widen_strip(out, codes, n, &numbers, half);
+        if (n == n_blocks) continue;
+        float room[BLOCK];
+        widen_tail(room, codes + n * CODES_BYTES, p->w->cols % BLOCK, &numbers, n);
+        for (size_t i = 0; i < 2; i++)
+            memcpy(out + (2 * n + i) * HALF, room + (2 * i + (size_t)half) * HALF, HALF * sizeof *out);
     }
 }
 
