@@ -38,29 +38,6 @@ struct ahead {
     size_t step, lines;
 };
 
-/* Sums of a few columns of one row: [unit][column][low, high]. */
-typedef vec tile_sums[TILE_MAX][2];
-
-/* Adds one block of a single row: x[r] and w[c] point to it; the n_units units from u on. */
-MOE_INLINE void add_block(tile_sums *sum, const float *const *x, const unsigned char *const *w, size_t x_at,
-                          size_t w_at, const size_t rows, const size_t cols, size_t u, const size_t n_units) {
-    MOE_UNROLL
-    for (size_t s = 0; s < n_units; s++) {
-        MOE_UNROLL
-        for (int half = 0; half < 2; half++) {
-            MOE_UNROLL
-            for (size_t r = 0; r < rows; r++) {
-                const vec xs = v_load(x[r] + x_at + (size_t)half * HALF + (u + s) * VEC);
-                MOE_UNROLL
-                for (size_t c = 0; c < cols; c++) {
-                    vec *to = &sum[s][r * cols + c][half];
-                    *to = v_fma(load_half(w[c] + w_at, u + s, half), xs, *to);
-                }
-            }
-        }
-    }
-}
-
 /* sums[i] = v_tree of the i-th of n vectors, a power of two: of two vectors a fold makes one. */
 MOE_INLINE void v_trees(float *sums, vec *v, const size_t n) {
     float lane[VEC];
@@ -76,7 +53,7 @@ MOE_INLINE void v_trees(float *sums, vec *v, const size_t n) {
     for (size_t i = 0; i < n; i++) sums[i] = lane[i * (VEC / n)];
 }
 
-/* The tree over n products. */
+/* The tree over n products; unit [UNITS][n]: what the two sums of each unit add up to. */
 MOE_INLINE void finish(float *out, vec (*unit)[TILE_MAX], const size_t n) {
     MOE_UNROLL
     for (size_t h = UNITS / 2; h >= 1; h /= 2) {
@@ -158,35 +135,22 @@ typedef vec half_sums[2 * UNITS][TILE_ROWS][TILE_COLS];
 /* Sums in memory: of row r, column c and vector v of the block. */
 typedef vec (*waiting)[TILE_COLS][VECS];
 
-/* The trees of `some` products of a tile from the k-th on; the sums of the lower half wait. */
-MOE_INLINE void put_products(float *out, waiting low, half_sums high, const struct tile t, const size_t k,
-                             const size_t some) {
-    vec unit[UNITS][VEC];
-    MOE_UNROLL
-    for (size_t n = 0; n < some; n++) {
-        const size_t r = (k + n) / t.cols, c = (k + n) % t.cols;
-        MOE_UNROLL
-        for (size_t u = 0; u < UNITS; u++)
-            unit[u][n] = v_add(low[r][t.j + c][u], high[((size_t)t.n_halves - 1) * UNITS + u][r][c]);
-        MOE_UNROLL
-        for (size_t h = UNITS / 2; h >= 1; h /= 2) {
-            MOE_UNROLL
-            for (size_t u = 0; u < h; u++) unit[u][n] = v_add(unit[u][n], unit[u + h][n]);
-        }
-    }
-    v_trees(out + k, unit[0], some);
-}
-
-/* The products of a tile into y. */
+/* The products of a tile into y; the sums of the lower half wait. */
 MOE_INLINE void put_tile(const struct group *g, const struct product *p, waiting low, half_sums high,
                          const struct tile t) {
-    const size_t n = t.rows * t.cols, left = g->n_cols > t.j ? g->n_cols - t.j : 0;
+    const size_t left = g->n_cols > t.j ? g->n_cols - t.j : 0, first = ((size_t)t.n_halves - 1) * UNITS;
+    vec unit[UNITS][TILE_MAX];
     float out[TILE_MAX];
     MOE_UNROLL
-    for (size_t k = 0; k + VEC <= n; k += VEC) put_products(out, low, high, t, k, VEC);
-    MOE_UNROLL
-    for (size_t some = VEC / 2; some >= 1; some /= 2)
-        if (n & some) put_products(out, low, high, t, n / (2 * some) * (2 * some), some);
+    for (size_t u = 0; u < UNITS; u++) {
+        MOE_UNROLL
+        for (size_t r = 0; r < t.rows; r++) {
+            MOE_UNROLL
+            for (size_t c = 0; c < t.cols; c++)
+                unit[u][r * t.cols + c] = v_add(low[r][t.j + c][u], high[first + u][r][c]);
+        }
+    }
+    finish(out, unit, t.rows * t.cols);
     MOE_UNROLL
     for (size_t r = 0; r < t.rows; r++) {
         float *y = p->y + (t.i + r) * p->ld_y + g->c + t.j;

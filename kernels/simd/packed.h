@@ -18,10 +18,7 @@ enum {
     PARTS = MOE_PACKED_WEIGHTS / MOE_LANES /* blocks of the layout in one of weights; divides STRIP_BLOCKS */
 };
 
-MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
-    return v_load(block + ((half ? MOE_LANES / 2 : 0) + u * VEC) * sizeof(float));
-}
-
+#include "kernels/simd/floats.h"
 #include "kernels/simd/gemm.h"
 
 /* A row's blocks, and its next escape. */

@@ -28,6 +28,18 @@ MOE_INLINE void widen_group(struct group *g, const struct product *p, struct str
     }
 }
 
+/* Adds one block of the only row. */
+MOE_INLINE void add_block(vec (*sum)[2], const float *x, const unsigned char *block) {
+    MOE_UNROLL
+    for (size_t u = 0; u < UNITS; u++) {
+        MOE_UNROLL
+        for (int half = 0; half < 2; half++) {
+            vec *to = &sum[u][half];
+            *to = v_fma(load_half(block, u, half), v_load(x + (size_t)half * HALF + u * VEC), *to);
+        }
+    }
+}
+
 MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
     const unsigned char *const stop = moe_matrix_row(p->w, p->w->rows); /* the next call goes on from here */
     const size_t n_blocks = p->w->cols / MOE_LANES;
@@ -35,22 +47,21 @@ MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
     for (size_t c = first; c < end; c++) {
         const unsigned char *w = moe_matrix_row(p->w, c), *at = w + DOT_AHEAD;
         const size_t lines = at < stop ? BLOCK_BYTES / LINE_BYTES : 0;
-        tile_sums sum[UNITS];
+        vec sum[UNITS][2];
         vec unit[UNITS][TILE_MAX];
         MOE_UNROLL
-        for (size_t u = 0; u < UNITS; u++) sum[u][0][0] = sum[u][0][1] = v_set1(0);
+        for (size_t u = 0; u < UNITS; u++) sum[u][0] = sum[u][1] = v_set1(0);
         for (size_t b = 0; b < n_blocks; b++) {
             for (size_t l = 0; l < lines; l++, at += LINE_BYTES) __builtin_prefetch(at, 0, 2);
-            add_block(sum, &x, &w, b * MOE_LANES, b * BLOCK_BYTES, 1, 1, 0, UNITS);
+            add_block(sum, x + b * MOE_LANES, w + b * BLOCK_BYTES);
         }
         if (p->w->cols % MOE_LANES) {
             unsigned char room[BLOCK_BYTES];
-            const unsigned char *tail = room;
             copy_tail(room, p, c);
-            add_block(sum, &x, &tail, n_blocks * MOE_LANES, 0, 1, 1, 0, UNITS);
+            add_block(sum, x + n_blocks * MOE_LANES, room);
         }
         MOE_UNROLL
-        for (size_t u = 0; u < UNITS; u++) unit[u][0] = v_add(sum[u][0][0], sum[u][0][1]);
+        for (size_t u = 0; u < UNITS; u++) unit[u][0] = v_add(sum[u][0], sum[u][1]);
         finish(p->y + c, unit, 1);
     }
 }

@@ -19,10 +19,7 @@ enum {
     DOT_LINES = (DOTS * BLOCK * BITS / 8 + 63) / 64 /* of codes of a single row's columns, per block */
 };
 
-MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
-    return v_load(block + ((half ? MOE_LANES / 2 : 0) + u * VEC) * sizeof(float));
-}
-
+#include "kernels/simd/floats.h"
 #include "kernels/simd/gemm.h"
 
 MOE_INLINE words load_codes(const unsigned char *block, size_t u) {
@@ -165,6 +162,9 @@ MOE_INLINE void widen_group(struct group *g, const struct product *p, const stru
     }
 }
 
+/* Sums of a few rows and columns: [product][low, high]. */
+typedef vec dot_sums[DOT_ROWS * DOTS][2];
+
 /* A few rows from the first on times a few columns from c on. */
 struct dots {
     const struct product *p;
@@ -188,11 +188,11 @@ MOE_INLINE void add_parts(vec (*sum)[2], const struct dots *d, const vec parts[P
 }
 
 /* Adds blocks [at, at + n), units from u on. */
-MOE_INLINE words add_dots(tile_sums *sums, const struct dots *d, size_t at, size_t n, const size_t rows,
+MOE_INLINE words add_dots(dot_sums *sums, const struct dots *d, size_t at, size_t n, const size_t rows,
                           const size_t cols, size_t u, const size_t n_units, const bool halves,
                           const bool fast) {
     words seen = w_set1(0);
-    tile_sums sum[UNITS]; /* registers, which sums through a pointer would not be */
+    dot_sums sum[UNITS]; /* registers, which sums through a pointer would not be */
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
         MOE_UNROLL
@@ -229,7 +229,7 @@ MOE_INLINE words add_dots(tile_sums *sums, const struct dots *d, size_t at, size
 }
 
 /* The last block, of which only some elements are there. */
-MOE_INLINE void add_last(tile_sums *sum, const struct dots *d, const size_t rows, const size_t cols, size_t u,
+MOE_INLINE void add_last(dot_sums *sum, const struct dots *d, const size_t rows, const size_t cols, size_t u,
                          const size_t n_units) {
     const struct moe_matrix *w = d->p->w;
     const size_t n_blocks = w->cols / BLOCK;
@@ -256,7 +256,7 @@ MOE_INLINE bool dots(const struct dots *d, const size_t rows, const size_t cols,
     const size_t n_blocks = w->cols / BLOCK, n_units = rows > 2 ? (UNITS + 1) / 2 : UNITS;
     vec unit[UNITS][TILE_MAX];
     for (size_t u = 0; u < UNITS; u += n_units) {
-        tile_sums sum[UNITS];
+        dot_sums sum[UNITS];
         MOE_UNROLL
         for (size_t s = 0; s < n_units; s++) {
             MOE_UNROLL
