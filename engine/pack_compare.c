@@ -127,6 +127,8 @@ static moe_status compare_packed(struct comparison *c, const struct moe_pack_mat
     c->report->packed_bytes += data->n_bytes + escapes->n_bytes;
     free(pair.bytes);
     free(c->views);
+    c->matrix = NULL;
+    c->views = NULL;
     return status;
 }
 

@@ -313,11 +313,12 @@ static moe_status write_all(struct writer *w, const struct moe_pack_matrix *matr
 moe_status moe_pack_file_write(int fd, const char *file, const struct moe_checkpoint *source,
                                const struct moe_pack_matrix *matrices, size_t n, struct moe_pack_work *work,
                                moe_pack_report *report, moe_error *err) {
-    struct writer w = {.fd = fd, .file = file, .source = source, .work = work, .n_matrices = n};
-    w.outputs = calloc(moe_checkpoint_count(source) + n, sizeof *w.outputs);
-    if (!w.outputs) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", file);
+    struct moe_pack_output *outputs = calloc(moe_checkpoint_count(source) + n, sizeof *outputs);
+    struct writer w = {
+        .fd = fd, .file = file, .source = source, .work = work, .n_matrices = n, .outputs = outputs};
+    if (!outputs) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", file);
     moe_status status = write_all(&w, matrices, n, report, err);
     if (w.hash.state) moe_pack_hash_end(&w.hash);
-    free(w.outputs);
+    free(outputs);
     return status;
 }

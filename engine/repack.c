@@ -7,6 +7,7 @@
  */
 #include "engine/repack.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -121,6 +122,7 @@ static void add_item(void *context, struct moe_matrix *w) {
     struct repack *p = context;
     p->failed |= !make_room(p);
     if (p->failed) return;
+    assert(p->items && p->tasks);
     const unsigned char *from = w->data, *upto = end_of(w);
     struct task *last = p->n_tasks ? &p->tasks[p->n_tasks - 1] : NULL;
     if (last && from < last->upto && last->from < upto) {

@@ -75,11 +75,11 @@ moe_status moe_weights_bind(struct moe_weights *out, const struct moe_spec *spec
                             moe_error *err);
 void moe_weights_free(struct moe_weights *weights);
 
-/* Calls `visit` for every matrix that a pass reads whole, in the order of a pass but for the head, which
+/* Calls `call` for every matrix that a pass reads whole, in the order of a pass but for the head, which
  * comes first. An embedding that is not tied is none of them: only rows of it are read. Where it is tied, it
  * is the head. */
 void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
-                       void (*visit)(void *context, struct moe_matrix *w), void *context);
+                       void (*call)(void *context, struct moe_matrix *w), void *context);
 
 /* A tensor that binding asks for as a matrix [rows, cols], or as a stack of n_stacked > 0 of them, under the
  * name that the source has it by. */

@@ -45,7 +45,6 @@ static const float repeated_codes[16] = {
 #endif
 
 MOE_INLINE void weights(vec out[PARTS], words codes, const struct place at) {
-    const words low = w_set1((1U << BITS) - 1);
     const vec scale = number(at, SCALE), bias = number(at, BIAS);
 #if MOE_LOOKED_UP
     if (VEC < MOE_LANES / 2 || !at.halves || BITS <= LOOKUP_BITS_IN_HALVES) {
@@ -55,6 +54,7 @@ MOE_INLINE void weights(vec out[PARTS], words codes, const struct place at) {
         return;
     }
 #endif
+    const words low = w_set1((1U << BITS) - 1);
     MOE_UNROLL
     for (int part = 0; part < PARTS; part++) {
         const bool alone = part == 3 && 32 % BITS == 0; /* nothing lies above it */

@@ -108,7 +108,7 @@ MOE_INLINE size_t column(const struct group *g, size_t c) {
 
 /* Widens one half of a strip of all columns of a group (column()) into its panel: of block b to panel + c *
  * PANEL_LD + b * HALF. Past the last element come zeros. */
-MOE_INLINE void widen_group(struct group *g, const struct product *p, struct strip strip, const int half);
+MOE_INLINE void widen_group(struct group *g, const struct product *p, struct strip strip, int half);
 
 /* All products of at most FEW_ROWS rows, from column `first` to before `end`. */
 MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end);
@@ -165,7 +165,7 @@ MOE_INLINE void put_tile(const struct group *g, const struct product *p, waiting
 MOE_INLINE void add_tile(struct group *g, const struct product *p, const struct pass pass,
                          const struct tile t, const enum source source) {
     const size_t first = (size_t)t.half * UNITS, n_vecs = (size_t)t.n_halves * UNITS, step = g->ahead.step;
-    const waiting wait = &g->sum[t.i - g->from];
+    waiting wait = &g->sum[t.i - g->from];
     half_sums sum;
     const float *x[TILE_ROWS];
     const unsigned char *w[TILE_COLS], *at = g->ahead.at;
