@@ -37,8 +37,7 @@ struct writer {
     const char *file;
     const struct moe_checkpoint *source;
     struct moe_pack_work *work;
-    struct moe_pack_output
-        *outputs; /* [n_outputs]: of each matrix both of its tensors, then the copied ones */
+    struct moe_pack_output *outputs; /* [n_outputs]: both tensors of each matrix, then the copied ones */
     size_t n_matrices, n_outputs;
     size_t data_offset, end, unflushed; /* end: of the data so far */
     struct moe_pack_output *open;       /* the tensor that is written, and its checksum so far */
