@@ -20,12 +20,9 @@ enum {
     /* gemm: of 16 registers 12 are sums */
     TILE_ROWS = 2,
     TILE_COLS = 3,
-    IN_PLACE_ROWS = 6,
     STRIP_BLOCKS = 64,
     /* quantised formats: columns of few rows at once */
     DOTS = 1,
-    /* PACKED: rows at once, each with two sums */
-    PASS_ROWS = 4,
     /* attention: eight sums, two vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 2,
@@ -40,6 +37,9 @@ static inline bool cpu_streams_alone(void) {
 
 /* Whether v_number_at is there. */
 #define FIELDS_IN_PLACE 0
+
+/* Rows of a pass that multiplies weights as they are widened, 4 or 6: each has two sums. */
+#define PASS_ROWS 4
 
 /* Rows of a quantised format that multiply weights as they are widened. */
 #define DOT_ROWS 2

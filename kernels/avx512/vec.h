@@ -20,12 +20,9 @@ enum {
     /* gemm: of 32 registers 24 are sums */
     TILE_ROWS = 3,
     TILE_COLS = 8,
-    IN_PLACE_ROWS = 8,
     STRIP_BLOCKS = 32,
     /* quantised formats: columns of few rows at once */
     DOTS = 2,
-    /* PACKED: rows at once, each with two sums */
-    PASS_ROWS = 6,
     /* attention: 16 sums, four vectors of keys or values, a query or weight */
     QUERIES = 4,
     KEY_VECS = 4,
@@ -37,6 +34,9 @@ enum {
 static inline bool cpu_streams_alone(void) {
     return __builtin_cpu_is("amd");
 }
+
+/* Rows of a pass that multiplies weights as they are widened, 4 or 6: each has two sums. */
+#define PASS_ROWS 6
 
 /* Rows of a quantised format that multiply weights as they are widened. */
 #define DOT_ROWS 4

@@ -2,24 +2,20 @@
  * vector gives the high bytes for codes with one shuffle; interleaved with the low bytes they are words of
  * two bfloat16, in the order of EVEN_ODD.
  *
- * Few rows of activations multiply weights as they are widened, one column after the other: a matrix is one
- * stream, and what a block costs is shared by the rows of a pass. A column's blocks are taken in runs up to
- * its next escape, so that the loop knows of none. More rows share a panel (kernels/simd/gemm.h). */
+ * Few rows of activations multiply weights as they are widened (kernels/simd/few.h). A column's blocks are
+ * taken in runs up to its next escape, so that the loop knows of none. More rows share a panel. */
 #include "base/packed.h"
 
 enum {
-    BLOCK_BYTES = MOE_LANES * sizeof(float), /* in a panel */
     PADDED_TO = MOE_LANES,
-    WIDEN_FIRST = 1,
-    FEW_ROWS = 8,        /* up to so many rows there is no panel */
-    FEW_COLS = 16,       /* which all passes over few rows take before the next ones */
-    PASS_MAX = 6,        /* rows of a pass at most; PASS_ROWS says how many registers have sums for */
-    ROW_AHEAD = 6 << 10, /* bytes, of weights that are asked for without a panel */
+    STREAM_BYTES = MOE_PACKED_BYTES,
+    FEW_ROWS = PASS_ROWS + 4,
     PARTS = MOE_PACKED_WEIGHTS / MOE_LANES /* blocks of the layout in one of weights; divides STRIP_BLOCKS */
 };
 
-#include "kernels/simd/floats.h"
 #include "kernels/simd/gemm.h"
+
+#include "kernels/simd/few.h"
 
 /* A row's blocks, and its next escape. */
 struct packed_row {
@@ -103,10 +99,10 @@ MOE_INLINE void widen_group(struct group *g, const struct product *p, const stru
     }
 }
 
-/* Adds the first n_parts parts of block b, units [u, u + n_units), to the sums of `rows` rows. */
-MOE_INLINE void add_parts(vec (*sum)[PASS_MAX][2], const float *const *x, const struct packed_row *row,
-                          size_t b, const unsigned char *high, const size_t n_parts, const size_t rows,
-                          size_t u, const size_t n_units) {
+/* Adds the first n_parts parts of block b to the sums of `rows` rows, units [u, u + n_units). */
+MOE_INLINE void add_parts(few_sums sum, const float *const *x, const struct packed_row *row, size_t b,
+                          const unsigned char *high, const size_t n_parts, const size_t rows, size_t u,
+                          const size_t n_units) {
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
         words part[PARTS];
@@ -126,73 +122,30 @@ MOE_INLINE void add_parts(vec (*sum)[PASS_MAX][2], const float *const *x, const 
     }
 }
 
-/* Column c for `rows` rows from the i-th on, n_units units at once. ask: for weights ROW_AHEAD further on, in
- * the order of memory. */
 MOE_INLINE void dots(const struct product *p, size_t i, size_t c, const size_t rows, const size_t n_units,
-                     bool ask) {
+                     struct ahead *ahead) {
     const size_t n_parts = moe_padded(p->w->cols) / MOE_LANES, n_whole = n_parts / PARTS;
-    const float *x[PASS_MAX];
+    const float *x[PASS_ROWS];
     vec unit[UNITS][TILE_MAX];
     MOE_UNROLL
     for (size_t r = 0; r < rows; r++) x[r] = product_row(p, i + r);
     for (size_t u = 0; u < UNITS; u += n_units) {
         struct packed_row row;
-        vec sum[UNITS][PASS_MAX][2];
+        few_sums sum;
         open_row(&row, p->w, c, 0);
-        MOE_UNROLL
-        for (size_t s = 0; s < n_units; s++) {
-            MOE_UNROLL
-            for (size_t r = 0; r < rows; r++) sum[s][r][0] = sum[s][r][1] = v_set1(0);
-        }
+        few_clear(sum, rows, n_units);
         for (size_t b = 0;; b++) {
             for (const size_t stop = row.at < n_whole ? row.at : n_whole; b < stop; b++) {
-                const unsigned char *ahead = row.blocks + b * MOE_PACKED_BYTES + ROW_AHEAD;
-                for (size_t l = 0; ask && l < MOE_PACKED_BYTES; l += LINE_BYTES)
-                    __builtin_prefetch(ahead + l, 0, 2);
+                if (u == 0) ask_ahead(ahead);
                 add_parts(sum, x, &row, b, NULL, PARTS, rows, u, n_units);
             }
             if (b * PARTS >= n_parts) break;
+            if (u == 0) ask_ahead(ahead);
             add_parts(sum, x, &row, b, take_escape(&row, b), n_parts - b * PARTS, rows, u, n_units);
         }
-        MOE_UNROLL
-        for (size_t s = 0; s < n_units; s++) {
-            MOE_UNROLL
-            for (size_t r = 0; r < rows; r++) unit[u + s][r] = v_add(sum[s][r][0], sum[s][r][1]);
-        }
-        ask = false;
+        few_join(unit, sum, rows, u, n_units);
     }
-    float out[PASS_MAX];
-    finish(out, unit, rows);
-    for (size_t r = 0; r < rows; r++) p->y[(i + r) * p->ld_y + c] = out[r];
-}
-
-/* Columns [first, end) for `rows` rows from the i-th on. */
-MOE_INLINE void pass(const struct product *p, size_t i, size_t first, size_t end, const size_t rows,
-                     bool ask) {
-    for (size_t c = first; c < end; c++) dots(p, i, c, rows, rows == 1 ? UNITS : 1, ask);
-}
-
-/* Up to FEW_ROWS rows, in passes of about the same height over some columns: the first one brings the
- * weights, the others find them in a cache. */
-MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
-    const size_t n = p->x->n, n_passes = (n + PASS_ROWS - 1) / PASS_ROWS;
-    if (n == 1) {
-        pass(p, 0, first, end, 1, !cpu_streams_alone());
-        return;
-    }
-    for (size_t c = first; c < end; c += FEW_COLS) {
-        const size_t stop = end - c < FEW_COLS ? end : c + FEW_COLS;
-        for (size_t i = 0, k = 0; k < n_passes; k++) {
-            const size_t rows = (n - i + n_passes - k - 1) / (n_passes - k);
-            const bool ask = k == 0 && !cpu_streams_alone();
-            if (PASS_ROWS >= 6 && rows == 6) pass(p, i, c, stop, 6, ask);
-            if (PASS_ROWS >= 5 && rows == 5) pass(p, i, c, stop, 5, ask);
-            if (rows == 4) pass(p, i, c, stop, 4, ask);
-            if (rows == 3) pass(p, i, c, stop, 3, ask);
-            if (rows == 2) pass(p, i, c, stop, 2, ask);
-            i += rows;
-        }
-    }
+    few_put(p, i, c, unit, rows);
 }
 
 void MOE_NAME(gemm_packed)(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,

@@ -1,7 +1,15 @@
-/* GEMM of a format whose weights are numbers, of WEIGHT_BYTES each. */
-enum { BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES, PADDED_TO = MOE_LANES, FEW_ROWS = 1, WIDEN_FIRST = 0 };
+/* GEMM of a format whose weights are numbers, of WEIGHT_BYTES each. The file that includes it says how a
+ * vector of a block is widened: load_half(block, u, half), lanes [u * VEC, (u + 1) * VEC) of a half of 16. */
+enum {
+    BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
+    STREAM_BYTES = BLOCK_BYTES,
+    PADDED_TO = MOE_LANES,
+    FEW_ROWS = PASS_ROWS > 4 ? 10 : 4
+};
 
 #include "kernels/simd/gemm.h"
+
+#include "kernels/simd/few.h"
 
 MOE_INLINE void widen_half(float *out, const unsigned char *block, const int half) {
     MOE_UNROLL
@@ -28,40 +36,43 @@ MOE_INLINE void widen_group(struct group *g, const struct product *p, struct str
     }
 }
 
-/* Adds one block of the only row. */
-MOE_INLINE void add_block(vec (*sum)[2], const float *x, const unsigned char *block) {
+/* Adds a block to the sums of `rows` rows, units [u, u + n_units). */
+MOE_INLINE void add_block(few_sums sum, const float *const *x, size_t b, const unsigned char *block,
+                          const size_t rows, size_t u, const size_t n_units) {
     MOE_UNROLL
-    for (size_t u = 0; u < UNITS; u++) {
+    for (size_t s = 0; s < n_units; s++) {
+        const vec w[2] = {load_half(block, u + s, 0), load_half(block, u + s, 1)};
+        const size_t at = b * MOE_LANES + (u + s) * VEC;
         MOE_UNROLL
-        for (int half = 0; half < 2; half++) {
-            vec *to = &sum[u][half];
-            *to = v_fma(load_half(block, u, half), v_load(x + (size_t)half * HALF + u * VEC), *to);
+        for (size_t r = 0; r < rows; r++) {
+            MOE_UNROLL
+            for (size_t h = 0; h < 2; h++)
+                sum[s][r][h] = v_fma(w[h], v_load(x[r] + at + h * HALF), sum[s][r][h]);
         }
     }
 }
 
-MOE_INLINE void few_rows(const struct product *p, size_t first, size_t end) {
-    const unsigned char *const stop = moe_matrix_row(p->w, p->w->rows); /* the next call goes on from here */
+MOE_INLINE void dots(const struct product *p, size_t i, size_t c, const size_t rows, const size_t n_units,
+                     struct ahead *ahead) {
+    const unsigned char *w = moe_matrix_row(p->w, c);
     const size_t n_blocks = p->w->cols / MOE_LANES;
-    const float *x = product_row(p, 0);
-    for (size_t c = first; c < end; c++) {
-        const unsigned char *w = moe_matrix_row(p->w, c), *at = w + DOT_AHEAD;
-        const size_t lines = at < stop ? BLOCK_BYTES / LINE_BYTES : 0;
-        vec sum[UNITS][2];
-        vec unit[UNITS][TILE_MAX];
-        MOE_UNROLL
-        for (size_t u = 0; u < UNITS; u++) sum[u][0] = sum[u][1] = v_set1(0);
+    const float *x[PASS_ROWS];
+    vec unit[UNITS][TILE_MAX];
+    MOE_UNROLL
+    for (size_t r = 0; r < rows; r++) x[r] = product_row(p, i + r);
+    for (size_t u = 0; u < UNITS; u += n_units) {
+        few_sums sum;
+        few_clear(sum, rows, n_units);
         for (size_t b = 0; b < n_blocks; b++) {
-            for (size_t l = 0; l < lines; l++, at += LINE_BYTES) __builtin_prefetch(at, 0, 2);
-            add_block(sum, x + b * MOE_LANES, w + b * BLOCK_BYTES);
+            if (u == 0) ask_ahead(ahead);
+            add_block(sum, x, b, w + b * BLOCK_BYTES, rows, u, n_units);
         }
         if (p->w->cols % MOE_LANES) {
             unsigned char room[BLOCK_BYTES];
             copy_tail(room, p, c);
-            add_block(sum, x + n_blocks * MOE_LANES, room);
+            add_block(sum, x, n_blocks, room, rows, u, n_units);
         }
-        MOE_UNROLL
-        for (size_t u = 0; u < UNITS; u++) unit[u][0] = v_add(sum[u][0], sum[u][1]);
-        finish(p->y + c, unit, 1);
+        few_join(unit, sum, rows, u, n_units);
     }
+    few_put(p, i, c, unit, rows);
 }

@@ -12,14 +12,12 @@ enum {
     BLOCK = MOE_QUADS_BLOCK,
     BLOCK_SHIFT = 6,
     CODES_BYTES = BLOCK * BITS / 8,
-    BLOCK_BYTES = MOE_LANES * sizeof(float), /* in a panel */
     PADDED_TO = MOE_QUADS_BLOCK,
-    WIDEN_FIRST = 1,
     FEW_ROWS = DOT_ROWS,
+    DOT_AHEAD = 8 << 10, /* how far ahead of few rows' products weights are asked for */
     DOT_LINES = (DOTS * BLOCK * BITS / 8 + 63) / 64 /* of codes of a single row's columns, per block */
 };
 
-#include "kernels/simd/floats.h"
 #include "kernels/simd/gemm.h"
 
 MOE_INLINE words load_codes(const unsigned char *block, size_t u) {
