@@ -205,10 +205,14 @@ static void attend(const struct moe_session *s, const struct moe_attention_tile 
          at += MOE_KEY_BLOCK) {
         set_bounds(tile, t, rows, at, window, &least, &most);
         block.values = moe_cache_values(&s->cache, layer, rows[0].sequence, t->kv_head, at);
-        if (s->cache.key_dim)
+        if (s->cache.key_dim) {
+            size_t next = at + MOE_KEY_BLOCK;
             block.keys = moe_cache_keys(&s->cache, layer, rows[0].sequence, t->kv_head, at);
-        else
+            block.ahead =
+                next < end ? moe_cache_keys(&s->cache, layer, rows[0].sequence, t->kv_head, next) : NULL;
+        } else {
             dot_rows(s, tile, block.n_q, block.values, least, most);
+        }
         s->gemm.kernels->attention_block(&block);
     }
     store_tile(s, tile, t);

@@ -110,6 +110,8 @@ struct moe_attention_block {
     const uint8_t *first, *last; /* [n_q], each 0..MOE_KEY_BLOCK */
     float *max, *sum;            /* [n_q] */
     float *out;                  /* [n_q, value_dim] contiguous */
+    const float *ahead; /* [key_dim, MOE_KEY_BLOCK]: keys that are read next, to be asked for meanwhile; or
+                           NULL. Never read here */
     float *scores; /* [n_q, MOE_KEY_BLOCK] aligned to 64 bytes: scratch, or without keys the dots; undefined
                       after */
 };

@@ -1,9 +1,12 @@
 /* Up to QUERIES queries at a time share the loads of keys and values. Within a group the keys that all of
- * them see are taken together, those before and after by each query alone, always in ascending order. */
+ * them see are taken together, those before and after by each query alone, always in ascending order.
+ *
+ * With few queries a block is bound by memory, and prefetchers alone do not keep up: so the first group asks
+ * for the block's values while it reads keys, and for the next block's keys while it reads values. */
 #include "kernels/simd/exp.h"
 #include "kernels/simd/lanes.h"
 
-enum { BLOCK_VECS = MOE_KEY_BLOCK / VEC };
+enum { BLOCK_VECS = MOE_KEY_BLOCK / VEC, LINE_BYTES = 64 };
 
 static inline size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
@@ -11,6 +14,13 @@ static inline size_t smaller(size_t a, size_t b) {
 
 static inline size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
+}
+
+/* Asks for n floats from p on. */
+MOE_INLINE void ask(const float *p, const size_t n) {
+    MOE_UNROLL
+    for (size_t i = 0; i < n * sizeof *p; i += LINE_BYTES)
+        __builtin_prefetch((const unsigned char *)p + i, 0, 2);
 }
 
 /* Dots of n queries from the i-th on for the vectors of keys that cover [first, last). */
@@ -27,6 +37,7 @@ MOE_INLINE void score(const struct moe_attention_block *a, size_t i, const size_
         const float *key = a->keys + j, *q = a->q + i * a->key_dim;
         for (size_t d = 0; d < a->key_dim; d++, key += MOE_KEY_BLOCK) {
             vec k[KEY_VECS];
+            if (i == 0) ask(a->values + d * MOE_KEY_BLOCK + j, step);
             MOE_UNROLL
             for (size_t v = 0; v < KEY_VECS; v++) k[v] = v_load(key + v * VEC);
             MOE_UNROLL
@@ -99,6 +110,7 @@ MOE_INLINE void sum_columns(const struct moe_attention_block *a, size_t i, const
     }
     for (size_t j = first; j < last; j++) {
         vec x[VALUE_VECS];
+        if (i == 0 && a->ahead) ask(a->ahead + j * a->value_dim + d, n_vecs * VEC);
         MOE_UNROLL
         for (size_t v = 0; v < n_vecs; v++) {
             const float *at = values + j * a->ld_values + v * VEC;
