@@ -19,7 +19,7 @@ MOE_INLINE void ask_ahead(struct ahead *a) {
 typedef vec few_sums[UNITS][PASS_ROWS][2];
 
 /* Column c for `rows` rows from the i-th on, n_units units at once. Asks ahead with every block. */
-MOE_INLINE void dots(const struct product *p, size_t i, size_t c, const size_t rows, const size_t n_units,
+MOE_INLINE void dots(const struct product *p, size_t i, size_t c, size_t rows, size_t n_units,
                      struct ahead *ahead);
 
 MOE_INLINE void few_clear(few_sums sum, const size_t rows, const size_t n_units) {
