@@ -30,6 +30,16 @@ MOE_INLINE void few_clear(few_sums sum, const size_t rows, const size_t n_units)
     }
 }
 
+/* Adds a unit of a block, whose halves are w and whose activations begin at x_at, to one unit of the sums. */
+MOE_INLINE void few_add(vec (*sum)[2], const float *const *x, size_t x_at, const vec w[2],
+                        const size_t rows) {
+    MOE_UNROLL
+    for (size_t r = 0; r < rows; r++) {
+        MOE_UNROLL
+        for (size_t h = 0; h < 2; h++) sum[r][h] = v_fma(w[h], v_load(x[r] + x_at + h * HALF), sum[r][h]);
+    }
+}
+
 MOE_INLINE void few_join(vec (*unit)[TILE_MAX], few_sums sum, const size_t rows, size_t u,
                          const size_t n_units) {
     MOE_UNROLL

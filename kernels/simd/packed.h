@@ -110,14 +110,8 @@ MOE_INLINE void add_parts(few_sums sum, const float *const *x, const struct pack
         MOE_UNROLL
         for (size_t i = 0; i < PARTS; i++) {
             if (i >= n_parts) break;
-            const size_t at = b * MOE_PACKED_WEIGHTS + i * MOE_LANES + (u + s) * VEC;
             const vec w[2] = {even(part[i]), odd(part[i])};
-            MOE_UNROLL
-            for (size_t r = 0; r < rows; r++) {
-                MOE_UNROLL
-                for (size_t h = 0; h < 2; h++)
-                    sum[s][r][h] = v_fma(w[h], v_load(x[r] + at + h * HALF), sum[s][r][h]);
-            }
+            few_add(sum[s], x, b * MOE_PACKED_WEIGHTS + i * MOE_LANES + (u + s) * VEC, w, rows);
         }
     }
 }

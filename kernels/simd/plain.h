@@ -4,7 +4,7 @@ enum {
     BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
     STREAM_BYTES = BLOCK_BYTES,
     PADDED_TO = MOE_LANES,
-    FEW_ROWS = PASS_ROWS > 4 ? 10 : 4
+    FEW_ROWS = PASS_ROWS > 4 ? 10 : 4 /* two passes of four rows lose to tiles */
 };
 
 #include "kernels/simd/gemm.h"
@@ -42,13 +42,7 @@ MOE_INLINE void add_block(few_sums sum, const float *const *x, size_t b, const u
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
         const vec w[2] = {load_half(block, u + s, 0), load_half(block, u + s, 1)};
-        const size_t at = b * MOE_LANES + (u + s) * VEC;
-        MOE_UNROLL
-        for (size_t r = 0; r < rows; r++) {
-            MOE_UNROLL
-            for (size_t h = 0; h < 2; h++)
-                sum[s][r][h] = v_fma(w[h], v_load(x[r] + at + h * HALF), sum[s][r][h]);
-        }
+        few_add(sum[s], x, b * MOE_LANES + (u + s) * VEC, w, rows);
     }
 }
 
