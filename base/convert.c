@@ -53,7 +53,7 @@ static void widen_packed(float *y, const struct moe_matrix *w, size_t r, size_t 
 
 void moe_matrix_widen_part(float *y, const struct moe_matrix *w, size_t r, size_t first, size_t n) {
     const unsigned char *row = moe_matrix_row(w, r);
-    if (w->format == MOE_FORMAT_PACKED) {
+    if (moe_format_is_packed(w->format)) {
         widen_packed(y, w, r, first, n);
         return;
     }

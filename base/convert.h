@@ -18,6 +18,14 @@ static inline float moe_float_of_bf16(uint16_t h) {
     return moe_float_of_bits((uint32_t)h << 16);
 }
 
+/* The nearest bfloat16, of two the even one; a NaN stays one, made quiet. */
+static inline uint16_t moe_bf16_of_float(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 /* IEEE 754 binary16; subnormals become normal fp32 numbers. */
 static inline float moe_float_of_f16(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
@@ -44,7 +52,7 @@ static inline float moe_mxfp4_half_scale(uint8_t s) {
     return moe_float_of_bits(s < 2 ? 0x00200000U << s : (uint32_t)(s - 1) << 23);
 }
 
-/* The i-th number at p, of format F32, BF16 or F16. */
+/* The i-th number at p, of a plain format. */
 static inline float moe_number(enum moe_format format, const void *p, size_t i) {
     uint16_t h;
     if (format == MOE_FORMAT_F32) {
@@ -53,7 +61,7 @@ static inline float moe_number(enum moe_format format, const void *p, size_t i) 
         return x;
     }
     memcpy(&h, (const unsigned char *)p + i * sizeof h, sizeof h);
-    return format == MOE_FORMAT_BF16 ? moe_float_of_bf16(h) : moe_float_of_f16(h);
+    return format == MOE_FORMAT_F16 ? moe_float_of_f16(h) : moe_float_of_bf16(h);
 }
 
 /* out [n] from n stored numbers at data, of any alignment. Plain formats. */

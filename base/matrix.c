@@ -25,7 +25,7 @@ size_t moe_format_bits(enum moe_format f) {
 }
 
 size_t moe_format_row_bytes(enum moe_format f, size_t cols) {
-    if (f == MOE_FORMAT_PACKED) return moe_packed_blocks(cols) * MOE_PACKED_BYTES;
+    if (moe_format_is_packed(f)) return moe_packed_blocks(cols) * MOE_PACKED_BYTES;
     return cols * formats[f].bits / 8;
 }
 
@@ -33,13 +33,27 @@ bool moe_format_is_plain(enum moe_format f) {
     return f < MOE_FORMAT_PACKED;
 }
 
+bool moe_format_is_packed(enum moe_format f) {
+    return f == MOE_FORMAT_PACKED || f == MOE_FORMAT_PACKED_PAIRS;
+}
+
 bool moe_format_is_quantised(enum moe_format f) {
     return f >= MOE_FORMAT_FP8;
+}
+
+enum moe_format moe_format_in_pairs(enum moe_format f) {
+    return f == MOE_FORMAT_BF16     ? MOE_FORMAT_BF16_PAIRS
+           : f == MOE_FORMAT_PACKED ? MOE_FORMAT_PACKED_PAIRS
+                                    : f;
 }
 
 size_t moe_layout_padded(enum moe_layout layout, size_t k) {
     const size_t block = moe_layout_block(layout);
     return (k + block - 1) / block * block;
+}
+
+size_t moe_layout_floats(enum moe_layout layout, size_t k) {
+    return moe_layout_padded(layout, k) / (layout == MOE_LAYOUT_PAIRS ? 2 : 1);
 }
 
 struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size_t n) {
@@ -52,14 +66,14 @@ struct moe_matrix moe_matrix_rows(const struct moe_matrix *w, size_t first, size
         if (w->scales.bias) out.scales.bias = (const unsigned char *)w->scales.bias + skipped;
         out.scales.first_row = (w->scales.first_row + first) % w->scales.rows;
     }
-    if (w->format == MOE_FORMAT_PACKED)
+    if (moe_format_is_packed(w->format))
         out.escapes.first = (const unsigned char *)w->escapes.first + first * sizeof(uint32_t);
     return out;
 }
 
 size_t moe_matrix_bytes(const struct moe_matrix *w) {
     size_t bytes = w->rows * moe_format_row_bytes(w->format, w->cols);
-    if (w->format == MOE_FORMAT_PACKED) return bytes + moe_packed_escape_bytes(w);
+    if (moe_format_is_packed(w->format)) return bytes + moe_packed_escape_bytes(w);
     if (!moe_format_is_quantised(w->format)) return bytes;
     size_t groups = (w->cols + w->scales.columns - 1) / w->scales.columns;
     size_t rows = (w->scales.first_row + w->rows + w->scales.rows - 1) / w->scales.rows;

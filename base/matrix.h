@@ -11,8 +11,15 @@
  * EVEN_ODD  of a block of 32 the 16 even elements, then the 16 odd ones: what a 32-bit word holding two
  *           16-bit weights gives after one shift (low half) and one mask (high half), without a shuffle.
  * QUADS     of a block of 64 the 16 elements 4i, then 4i + 1, 4i + 2, 4i + 3: what 16 words that hold four
- *           small codes each give, code by code. */
-enum moe_layout { MOE_LAYOUT_NATURAL, MOE_LAYOUT_EVEN_ODD, MOE_LAYOUT_QUADS, MOE_LAYOUT_COUNT };
+ *           small codes each give, code by code.
+ * PAIRS     as it is, in blocks of 32, but in bfloat16: 16 words of two neighbours, the earlier one below. */
+enum moe_layout {
+    MOE_LAYOUT_NATURAL,
+    MOE_LAYOUT_EVEN_ODD,
+    MOE_LAYOUT_QUADS,
+    MOE_LAYOUT_PAIRS,
+    MOE_LAYOUT_COUNT
+};
 
 enum moe_format {
 #define MOE_FORMAT(id, name, bits, layout) MOE_FORMAT_##id,
@@ -57,7 +64,7 @@ struct moe_matrix {
     size_t row_bytes;           /* from one row to the next; >= moe_format_row_bytes */
     const void *data;           /* borrowed from the checkpoint's map */
     struct moe_scales scales;   /* of a quantised format */
-    struct moe_escapes escapes; /* of PACKED */
+    struct moe_escapes escapes; /* of a packed format */
 };
 
 /* The first byte of row `r`. */
@@ -76,10 +83,14 @@ enum moe_layout moe_format_layout(enum moe_format f);
 size_t moe_format_bits(enum moe_format f);
 /* Bytes of a row of `cols` weights, scales and escapes apart. */
 size_t moe_format_row_bytes(enum moe_format f, size_t cols);
-/* Whether weights lie side by side as numbers: F32, BF16, F16. */
+/* Whether weights lie side by side as numbers: F32, BF16, F16, BF16_PAIRS. */
 bool moe_format_is_plain(enum moe_format f);
+/* Whether they are packed: PACKED, PACKED_PAIRS. */
+bool moe_format_is_packed(enum moe_format f);
 /* Whether weights are codes that scales go with. */
 bool moe_format_is_quantised(enum moe_format f);
+/* The format of the same bytes whose products take activations in bf16; f itself where there is none. */
+enum moe_format moe_format_in_pairs(enum moe_format f);
 
 /* Elements of a block of a layout, and of a row of k in it, padding included. */
 static inline size_t moe_layout_block(enum moe_layout layout) {
@@ -87,6 +98,8 @@ static inline size_t moe_layout_block(enum moe_layout layout) {
 }
 
 size_t moe_layout_padded(enum moe_layout layout, size_t k);
+/* The room that such a row takes, in floats. */
+size_t moe_layout_floats(enum moe_layout layout, size_t k);
 
 /* Where element i of a block is put. */
 static inline size_t moe_layout_place(enum moe_layout layout, size_t i) {

@@ -12,6 +12,7 @@ enum {
     OPT_LAYERS,
     OPT_ISA,
     OPT_GEMM,
+    OPT_PRECISION,
     OPT_PACK,
     OPT_HUGE_PAGES,
     OPT_SEED,
@@ -23,17 +24,29 @@ enum {
 };
 
 static const struct option long_options[] = {
-    {"model", required_argument, NULL, 'm'},         {"synthetic", required_argument, NULL, OPT_SYNTHETIC},
-    {"format", required_argument, NULL, OPT_FORMAT}, {"layers", required_argument, NULL, OPT_LAYERS},
-    {"n-prompt", required_argument, NULL, 'p'},      {"n-gen", required_argument, NULL, 'n'},
-    {"n-depth", required_argument, NULL, 'd'},       {"batches", required_argument, NULL, 'b'},
-    {"threads", required_argument, NULL, 't'},       {"repetitions", required_argument, NULL, 'r'},
-    {"output", required_argument, NULL, 'o'},        {"ubatch-size", required_argument, NULL, OPT_PASS_ROWS},
-    {"isa", required_argument, NULL, OPT_ISA},       {"gemm", required_argument, NULL, OPT_GEMM},
-    {"pack", no_argument, NULL, OPT_PACK},           {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
-    {"seed", required_argument, NULL, OPT_SEED},     {"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
-    {"quiet", no_argument, NULL, OPT_QUIET},         {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},     {NULL, 0, NULL, 0},
+    {"model", required_argument, NULL, 'm'},
+    {"synthetic", required_argument, NULL, OPT_SYNTHETIC},
+    {"format", required_argument, NULL, OPT_FORMAT},
+    {"layers", required_argument, NULL, OPT_LAYERS},
+    {"n-prompt", required_argument, NULL, 'p'},
+    {"n-gen", required_argument, NULL, 'n'},
+    {"n-depth", required_argument, NULL, 'd'},
+    {"batches", required_argument, NULL, 'b'},
+    {"threads", required_argument, NULL, 't'},
+    {"repetitions", required_argument, NULL, 'r'},
+    {"output", required_argument, NULL, 'o'},
+    {"ubatch-size", required_argument, NULL, OPT_PASS_ROWS},
+    {"isa", required_argument, NULL, OPT_ISA},
+    {"gemm", required_argument, NULL, OPT_GEMM},
+    {"pack", no_argument, NULL, OPT_PACK},
+    {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
+    {"precision", required_argument, NULL, OPT_PRECISION},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
+    {"quiet", no_argument, NULL, OPT_QUIET},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 static const char help[] =
@@ -64,6 +77,8 @@ static const char help[] =
     "      --ubatch-size N      most rows computed at once (512)\n"
     "      --isa NAME           use no instruction set past this one\n"
     "      --gemm NAME          native or openblas (native)\n"
+    "      --precision NAME     fp32, or bf16: activations rounded for products with BF16 weights; the peak is\n"
+    "                           that of these products then (fp32)\n"
     "\n"
     "Output:\n"
     "  -o, --output FORMAT      md, csv or json (md)\n"
@@ -153,6 +168,9 @@ static void read_option(struct bench_options *o, int option, const char *value, 
         break;
     case OPT_GEMM:
         o->gemm = parse_gemm("--gemm", value);
+        break;
+    case OPT_PRECISION:
+        o->precision = parse_precision("--precision", value);
         break;
     case OPT_PACK:
     case OPT_HUGE_PAGES:

@@ -20,6 +20,7 @@ struct bench_options {
     size_t n_repeats, pass_rows;
     const char *isa;
     moe_gemm gemm;
+    moe_precision precision;
     moe_weights_form weights;
     uint64_t seed;
     enum bench_format format;

@@ -88,6 +88,7 @@ static void add_setting(struct fields *f, const struct bench_report *b, const st
     add_text(f, "weights", forms[b->options->weights]);
     add_text(f, "isa", m->isa);
     add_text(f, "gemm", m->gemm);
+    add_text(f, "precision", m->precision);
     add_integer(f, "n_batch", r->test.n_sequences);
     add_integer(f, "n_ubatch", b->options->pass_rows);
     add_integer(f, "n_threads", r->test.n_threads);

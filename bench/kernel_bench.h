@@ -29,7 +29,7 @@ struct bench {
     const struct settings *set;
     const char *isa;
     struct moe_kernels k;
-    double flops;               /* FLOP/s of this instruction set's multiply-adds */
+    double flops[2];            /* FLOP/s of this instruction set's multiply-adds, by moe_precision */
     double bandwidth[LEVELS];   /* byte/s */
     size_t level_bytes[LEVELS]; /* what fits; SIZE_MAX for memory */
     unsigned char *big;         /* [big_bytes], beyond the last cache: small random numbers in any format */
@@ -47,6 +47,7 @@ struct result {
     const char *what;
     double seconds, bytes, flops;
     double working_set; /* bytes that repeated runs touch; 0: `bytes` */
+    moe_precision precision;
 };
 
 /* One for every line of the .def files: an operation without one does not link. */

@@ -74,12 +74,12 @@ static void report_group(struct bench *b, const struct group *g, double (*sample
             json_integer(&b->j, "k", g->k);
             json_real(&b->j, "us", seconds * 1e6);
             json_real(&b->j, "gflops", rate * 1e-9);
-            json_real(&b->j, "peak_gflops", b->flops * 1e-9);
-            json_real(&b->j, "peak_pct", 100 * rate / b->flops);
+            json_real(&b->j, "peak_gflops", b->flops[MOE_PRECISION_FP32] * 1e-9);
+            json_real(&b->j, "peak_pct", 100 * rate / b->flops[MOE_PRECISION_FP32]);
             json_close(&b->j, '}');
         } else {
             output_format(&b->out, " %8.2f ms %7.1f GFLOP/s %5.1f %% |", seconds * 1e3, rate * 1e-9,
-                          100 * rate / b->flops);
+                          100 * rate / b->flops[MOE_PRECISION_FP32]);
         }
     }
     if (!b->set->json) output_format(&b->out, "\n");
@@ -101,7 +101,8 @@ static void bench_group(struct bench *b, struct group *g) {
 static void print_head(struct bench *b, const struct group *g) {
     output_format(&b->out,
                   "\n%d experts, %zu x %zu, bf16, %s; peak of its FMAs %.1f GFLOP/s, memory %.1f GB/s\n",
-                  GROUP_EXPERTS, g->cols, g->k, b->isa, b->flops * 1e-9, b->bandwidth[LEVEL_MEMORY] * 1e-9);
+                  GROUP_EXPERTS, g->cols, g->k, b->isa, b->flops[MOE_PRECISION_FP32] * 1e-9,
+                  b->bandwidth[LEVEL_MEMORY] * 1e-9);
     output_format(&b->out,
                   "| rows | native | %s, weights fp32 already | with widening each time | loop, weights fp32 "
                   "already |\n|---|---|---|---|---|\n",

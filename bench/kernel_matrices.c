@@ -57,15 +57,17 @@ static struct moe_matrix matrix(const struct bench *b, enum moe_format f, size_t
     struct moe_matrix w = {
         .format = f, .rows = rows < most ? rows : most, .cols = k, .row_bytes = row_bytes, .data = b->big};
     if (moe_format_is_quantised(f)) add_scales(b, &w);
-    if (f == MOE_FORMAT_PACKED) add_escapes(b, &w);
+    if (moe_format_is_packed(f)) add_escapes(b, &w);
     return w;
 }
 
 static void bench_product(struct bench *b, enum moe_format f, size_t rows, size_t n_cols, size_t w_rows,
                           size_t k, const char *from) {
     const struct moe_matrix w = matrix(b, f, w_rows, k);
-    const size_t ld = moe_layout_padded(moe_format_layout(f), k);
-    float *x = random_floats(rows * ld), *y = take(rows * n_cols * sizeof *y);
+    const enum moe_layout layout = moe_format_layout(f);
+    const size_t ld = moe_layout_floats(layout, k);
+    float *plain = random_floats(k), *x = random_floats(rows * ld), *y = take(rows * n_cols * sizeof *y);
+    for (size_t r = 0; r < rows; r++) b->k.layout[layout].pack(x + r * ld, plain, k);
     struct product p = {.format = f, .x = {x, ld, rows, NULL}, .w = w, .y = y, .n_cols = n_cols};
     char what[64];
     snprintf(what, sizeof what, "%zux%zux%zu %s", rows, n_cols, k, from);
@@ -75,7 +77,10 @@ static void bench_product(struct bench *b, enum moe_format f, size_t rows, size_
                                .seconds = measure(b, run_gemm, &p),
                                .bytes = (double)moe_matrix_bytes(&w) * (double)n_cols / (double)w.rows,
                                .flops = 2.0 * (double)(rows * n_cols * k),
-                               .working_set = (double)(moe_matrix_bytes(&w) + 4 * rows * (ld + n_cols))});
+                               .working_set = (double)(moe_matrix_bytes(&w) + 4 * rows * (ld + n_cols)),
+                               .precision =
+                                   layout == MOE_LAYOUT_PAIRS ? MOE_PRECISION_BF16 : MOE_PRECISION_FP32});
+    free(plain);
     free(x);
     free(y);
 }
@@ -118,13 +123,13 @@ static void run_pack(struct bench *b, void *args, size_t times) {
 }
 
 void bench_pack(struct bench *b, enum moe_layout layout) {
-    static const char *const names[MOE_LAYOUT_COUNT] = {"natural", "even_odd", "quads"};
+    static const char *const names[MOE_LAYOUT_COUNT] = {"natural", "even_odd", "quads", "pairs"};
     struct packing p = {layout, random_floats(WIDTH), random_floats(WIDTH)};
     report(b, &(struct result){.op = "pack",
                                .format = names[layout],
                                .what = "n 2048",
                                .seconds = measure(b, run_pack, &p),
-                               .bytes = 8 * WIDTH});
+                               .bytes = 4.0 * (double)(WIDTH + moe_layout_floats(layout, WIDTH))});
     free(p.x);
     free(p.y);
 }

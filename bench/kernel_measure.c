@@ -99,8 +99,10 @@ void bench_select(struct bench *b, enum moe_isa isa) {
     moe_error err = {{0}};
     b->isa = moe_isa_get_name(isa);
     moe_kernels_select(&b->k, isa);
-    if (moe_machine_limits(&b->bandwidth[LEVEL_MEMORY], &b->flops, 1, b->isa, &err) != MOE_OK)
-        die(STATUS_FAILED, "%s", err.message);
+    for (int p = MOE_PRECISION_BF16; p >= MOE_PRECISION_FP32; p--)
+        if (moe_machine_limits(&b->bandwidth[LEVEL_MEMORY], &b->flops[p], 1, b->isa, (moe_precision)p,
+                               &err) != MOE_OK)
+            die(STATUS_FAILED, "%s", err.message);
     for (int level = LEVEL_L1; level < LEVEL_MEMORY; level++) {
         const size_t bytes = b->level_bytes[level];
         b->bandwidth[level] = cache_bandwidth(b, bytes < L3_SAMPLE ? bytes : L3_SAMPLE);
@@ -131,7 +133,7 @@ static void print_json(struct bench *b, const struct result *r, enum level level
     json_real(j, "level_gbs", b->bandwidth[level] * 1e-9);
     json_real(j, "bandwidth_pct", read_pct);
     json_real(j, "gflops", r->flops / r->seconds * 1e-9);
-    json_real(j, "peak_gflops", b->flops * 1e-9);
+    json_real(j, "peak_gflops", b->flops[r->precision] * 1e-9);
     json_real(j, "peak_pct", flops_pct);
     json_string(j, "binds", read_pct > flops_pct ? level_names[level] : "FMA");
     json_close(j, '}');
@@ -152,7 +154,7 @@ static void print_line(struct bench *b, const struct result *r, enum level level
 void report(struct bench *b, const struct result *r) {
     const enum level level = level_of(b, r->working_set > 0 ? r->working_set : r->bytes);
     const double read_pct = 100 * r->bytes / r->seconds / b->bandwidth[level];
-    const double flops_pct = 100 * r->flops / r->seconds / b->flops;
+    const double flops_pct = 100 * r->flops / r->seconds / b->flops[r->precision];
     if (b->set->json) print_json(b, r, level, read_pct, flops_pct);
     if (!b->set->json) print_line(b, r, level, read_pct, flops_pct);
     output_flush(&b->out);

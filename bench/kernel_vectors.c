@@ -187,6 +187,19 @@ static void run_probe_fma(struct bench *b, void *args, size_t times) {
     for (size_t i = 0; i < times; i++) b->sink = b->k.probe_fma(1000);
 }
 
+static void run_probe_pairs(struct bench *b, void *args, size_t times) {
+    (void)args;
+    for (size_t i = 0; i < times; i++) b->sink = b->k.probe_pairs(1000);
+}
+
+void bench_probe_pairs(struct bench *b) {
+    report(b, &(struct result){.op = "probe_pairs",
+                               .what = "1000 rounds",
+                               .seconds = measure(b, run_probe_pairs, NULL),
+                               .flops = 1000.0 * MOE_PROBE_FLOPS,
+                               .precision = MOE_PRECISION_BF16});
+}
+
 void bench_probe_fma(struct bench *b) {
     report(b, &(struct result){.op = "probe_fma",
                                .what = "1000 rounds",

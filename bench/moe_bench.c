@@ -54,7 +54,9 @@ static uint64_t now_ns(void) {
 static struct bench_limits measure_limits(const struct bench *b, size_t n_threads) {
     struct bench_limits limits;
     moe_error err = {{0}};
-    check(moe_machine_limits(&limits.bandwidth, &limits.flops, n_threads, b->options.isa, &err), &err);
+    check(moe_machine_limits(&limits.bandwidth, &limits.flops, n_threads, b->options.isa,
+                             b->options.precision, &err),
+          &err);
     return limits;
 }
 
@@ -214,6 +216,7 @@ static void open_model(struct bench *b) {
     if (!path) die(STATUS_FAILED, "out of memory");
     moe_model_options options = {.isa = o->isa,
                                  .gemm = o->gemm,
+                                 .precision = o->precision,
                                  .synthetic = o->synthetic != NULL,
                                  .format = o->storage,
                                  .seed = o->seed,

@@ -141,6 +141,16 @@ moe_gemm parse_gemm(const char *option, const char *value) {
     die(STATUS_USAGE, "%s: '%s', expected native or openblas", option, value);
 }
 
+moe_precision parse_precision(const char *option, const char *value) {
+    if (!strcmp(value, "fp32")) return MOE_PRECISION_FP32;
+    if (!strcmp(value, "bf16")) return MOE_PRECISION_BF16;
+    die(STATUS_USAGE, "%s: '%s', expected fp32 or bf16", option, value);
+}
+
+const char *precision_note(const moe_model_info *info) {
+    return strcmp(info->precision, "bf16") == 0 ? ", activations in bf16" : "";
+}
+
 void add_weights_form(moe_weights_form *out, moe_weights_form form) {
     if (*out != MOE_WEIGHTS_MAPPED && *out != form) die(STATUS_USAGE, "--huge-pages contradicts --pack");
     *out = form;

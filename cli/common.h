@@ -40,6 +40,9 @@ bool scan_integers(uint64_t **out, size_t *n, const char *value, uint64_t min, u
 /* The same of an option, or wrong usage; how many. */
 size_t parse_integers(uint64_t **out, const char *option, const char *value, uint64_t min, uint64_t max);
 moe_gemm parse_gemm(const char *option, const char *value);
+moe_precision parse_precision(const char *option, const char *value);
+/* ", activations in bf16" where that is how a model computes, else "". */
+const char *precision_note(const moe_model_info *info);
 /* What --pack and --huge-pages ask for; wrong usage if it was the other before. */
 void add_weights_form(moe_weights_form *out, moe_weights_form form);
 /* Wrong usage unless value is the name of an instruction set that this build has. */

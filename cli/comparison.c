@@ -53,6 +53,46 @@ static uint32_t best_of(double *margin, const struct reference_tensor *t, size_t
     return (uint32_t)best;
 }
 
+/* log(sum exp(x)); NaN if one of them is not a number or infinite, or all are -infinity. */
+static double log_sum(const struct reference_tensor *t, size_t row, const float *ours, size_t n) {
+    double most = -INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double x = ours ? (double)ours[i] : (double)reference_value(t, row, i);
+        if (x > most) most = x;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double x = ours ? (double)ours[i] : (double)reference_value(t, row, i);
+        sum += exp(x - most);
+    }
+    return most + log(sum);
+}
+
+/* sum p log(p / q), at least 0. */
+static double divergence(const struct reference_tensor *t, size_t row, const float *ours) {
+    const double z = log_sum(NULL, 0, ours, t->n), ref_z = log_sum(t, row, NULL, t->n);
+    double sum = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const double log_p = (double)reference_value(t, row, i) - ref_z, log_q = (double)ours[i] - z;
+        if (log_p != -INFINITY) sum += exp(log_p) * (log_p - log_q);
+    }
+    return isnan(sum) ? INFINITY : sum < 0 ? 0 : sum;
+}
+
+static void compare_distributions(struct distributions *d, const struct reference_tensor *t, size_t row,
+                                  const float *ours) {
+    if (row >= t->n_rows) return;
+    double margin;
+    const double kl = divergence(t, row, ours);
+    const uint32_t top = best_of(&margin, NULL, 0, ours, t->n);
+    d->n_top_equal += top != UINT32_MAX && top == best_of(&margin, t, row, NULL, t->n);
+    if (kl == INFINITY) d->kl = kl;
+    if (d->kl != INFINITY) d->kl += (kl - d->kl) / (double)(d->n_rows + 1);
+    if (d->n_rows++ == 0 || kl > d->largest_kl) {
+        d->largest_kl = kl;
+        d->row = row;
+    }
+}
+
 /* ---- experts ------------------------------------------------------------------------------------------ */
 
 static int descending(const void *a, const void *b) {
@@ -173,6 +213,7 @@ static void compare_all(struct comparison *c, moe_session *session, moe_row *row
             const float *logits = moe_session_logits(session, i);
             const struct reference_tensor *theirs = &c->reference->logits;
             if (theirs->data) compare_row(&c->logits, theirs, c->rows_done + i, logits);
+            if (theirs->data) compare_distributions(&c->distributions, theirs, c->rows_done + i, logits);
             compare_token(c, c->rows_done + i, logits);
         }
         c->rows_done += n;

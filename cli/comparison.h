@@ -16,11 +16,22 @@ struct difference {
     double margin;
 };
 
+/* What the logits predict, softmax(reference) against softmax(ours). */
+struct distributions {
+    size_t n_rows;      /* compared */
+    size_t n_top_equal; /* whose most likely token is the same */
+    double kl; /* mean over rows of sum p log(p / q), p the reference's, in nats; infinite where a side
+                  is not a number, or q is 0 and p is not */
+    double largest_kl;
+    size_t row; /* where that is */
+};
+
 struct comparison {
     const struct reference *reference;
     const moe_model_info *model;
     size_t n_rows; /* positions fed */
     struct difference logits;
+    struct distributions distributions;
     struct difference *layers[Q_LOGITS]; /* [n_layers] each */
 
     /* greedy tokens against the reference's */

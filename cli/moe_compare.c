@@ -18,6 +18,7 @@ const char program_name[] = "moe-compare";
 struct compare_options {
     const char *model, *dump, *isa;
     moe_gemm gemm;
+    moe_precision precision;
     moe_weights_form weights;
     size_t n_threads, batch_size;
     double tolerance;
@@ -27,6 +28,7 @@ struct compare_options {
 enum {
     OPT_ISA = 256,
     OPT_GEMM,
+    OPT_PRECISION,
     OPT_PACK,
     OPT_HUGE_PAGES,
     OPT_BATCH_SIZE,
@@ -40,6 +42,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'},
     {"isa", required_argument, NULL, OPT_ISA},
     {"gemm", required_argument, NULL, OPT_GEMM},
+    {"precision", required_argument, NULL, OPT_PRECISION},
     {"pack", no_argument, NULL, OPT_PACK},
     {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
     {"batch-size", required_argument, NULL, OPT_BATCH_SIZE},
@@ -63,6 +66,7 @@ static const char help[] =
     "  -t, --threads N      threads (the physical cores that this process may use)\n"
     "      --isa NAME       use no instruction set past this one\n"
     "      --gemm NAME      native or openblas (native)\n"
+    "      --precision NAME fp32, or bf16: activations rounded for products with BF16 weights (fp32)\n"
     "      --pack           pack BF16 weights when loading, without loss\n"
     "      --huge-pages     copy the weights to huge pages when loading\n"
     "      --batch-size N   positions computed at once (64)\n"
@@ -102,6 +106,9 @@ static void read_options(struct compare_options *o, int argc, char **argv) {
             break;
         case OPT_GEMM:
             o->gemm = parse_gemm("--gemm", optarg);
+            break;
+        case OPT_PRECISION:
+            o->precision = parse_precision("--precision", optarg);
             break;
         case OPT_PACK:
         case OPT_HUGE_PAGES:
@@ -183,6 +190,12 @@ static void print_verdict(const struct comparison *c, double tolerance) {
         output_format(&out,
                       "logits     largest difference %.3g (%.2g standard deviations) at row %zu of %zu\n",
                       c->logits.largest, in_deviations(c, Q_LOGITS, 0), c->logits.row, c->logits.n_rows);
+    if (c->distributions.n_rows > 0)
+        output_format(&out,
+                      "KL         from the reference %.3g nats, largest %.3g at row %zu; "
+                      "top token equal in %zu of %zu rows\n",
+                      c->distributions.kl, c->distributions.largest_kl, c->distributions.row,
+                      c->distributions.n_top_equal, c->distributions.n_rows);
     output_format(&out, "tokens     %zu of %zu equal", c->n_equal, c->n_tokens);
     if (!isnan(c->smallest_margin))
         output_format(&out, "; the reference's smallest margin is %.3g, at token %zu", c->smallest_margin,
@@ -209,8 +222,8 @@ static void print_table(const struct comparison *c, const struct compare_options
     const moe_model_info *m = c->model;
     output_format(&out, "model      ");
     output_text(&out, o->model, strlen(o->model));
-    output_format(&out, " (%s, %s; %s, %s, %zu thread%s)\nreference  ", m->family, m->storage, m->isa,
-                  m->gemm, n_threads, n_threads == 1 ? "" : "s");
+    output_format(&out, " (%s, %s; %s, %s%s, %zu thread%s)\nreference  ", m->family, m->storage, m->isa,
+                  m->gemm, precision_note(m), n_threads, n_threads == 1 ? "" : "s");
     output_text(&out, o->dump, strlen(o->dump));
     output_format(&out, " (%zu prompt + %zu generated tokens, %zu rows)\n\n", c->reference->n_prompt,
                   c->reference->n_generated, c->n_rows);
@@ -236,6 +249,17 @@ static void json_difference(struct json *j, const struct comparison *c, enum qua
         json_real(j, "largest_in_deviations", in_deviations(c, q, layer));
         json_integer(j, "row", d->row);
     }
+    json_close(j, '}');
+}
+
+static void json_distributions(struct json *j, const struct distributions *d) {
+    if (d->n_rows == 0) return;
+    json_open(j, "distributions", '{');
+    json_integer(j, "rows", d->n_rows);
+    json_real(j, "kl", d->kl); /* null: infinite */
+    json_real(j, "largest_kl", d->largest_kl);
+    json_integer(j, "row", d->row);
+    json_integer(j, "top_equal", d->n_top_equal);
     json_close(j, '}');
 }
 
@@ -266,12 +290,14 @@ static void print_json(const struct comparison *c, const struct compare_options 
     json_string(&j, "family", c->model->family);
     json_string(&j, "isa", c->model->isa);
     json_string(&j, "gemm", c->model->gemm);
+    json_string(&j, "precision", c->model->precision);
     json_integer(&j, "threads", n_threads);
     json_integer(&j, "prompt_tokens", c->reference->n_prompt);
     json_integer(&j, "generated_tokens", c->reference->n_generated);
     json_integer(&j, "rows", c->n_rows);
     json_tokens(&j, c);
     json_difference(&j, c, Q_LOGITS, 0);
+    json_distributions(&j, &c->distributions);
     size_t layer;
     enum quantity q;
     if (comparison_begins(c, o->tolerance, &layer, &q)) {
@@ -299,8 +325,11 @@ int main(int argc, char **argv) {
     char *path = model_path(o.model);
     moe_model *model;
     moe_error err = {{0}};
-    moe_model_options options = {
-        .isa = o.isa, .gemm = o.gemm, .weights = o.weights, .n_threads = o.n_threads};
+    moe_model_options options = {.isa = o.isa,
+                                 .gemm = o.gemm,
+                                 .precision = o.precision,
+                                 .weights = o.weights,
+                                 .n_threads = o.n_threads};
     if (moe_model_open(&model, path, &options, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
     struct reference reference;
     reference_open(&reference, o.dump, moe_model_get_info(model));

@@ -128,6 +128,7 @@ static void open_model(struct run *r) {
     moe_error err = {{0}};
     moe_model_options options = {.isa = o->isa,
                                  .gemm = o->gemm,
+                                 .precision = o->precision,
                                  .weights = o->weights,
                                  .n_threads = o->n_threads,
                                  .progress = show_loading,
@@ -164,11 +165,12 @@ static void open_session(struct run *r) {
 static void show_model(const struct run *r) {
     const moe_model_info *i = r->info;
     if (r->options->quiet) return;
-    note("%s: %.4g M parameters in %s, %zu layers, %zu of %zu experts; %s, %s, %s%zu thread%s; %.1f MiB for "
-         "%zu positions",
-         i->family, (double)i->n_parameters * 1e-6, i->storage, i->n_layers, i->top_k, i->n_experts, i->isa,
-         i->gemm, r->options->n_threads || r->n_threads == 1 ? "" : "up to ", r->n_threads,
-         r->n_threads == 1 ? "" : "s", (double)r->session_bytes / (1 << 20), r->context);
+    note(
+        "%s: %.4g M parameters in %s, %zu layers, %zu of %zu experts; %s, %s%s, %s%zu thread%s; %.1f MiB for "
+        "%zu positions",
+        i->family, (double)i->n_parameters * 1e-6, i->storage, i->n_layers, i->top_k, i->n_experts, i->isa,
+        i->gemm, precision_note(i), r->options->n_threads || r->n_threads == 1 ? "" : "up to ", r->n_threads,
+        r->n_threads == 1 ? "" : "s", (double)r->session_bytes / (1 << 20), r->context);
 }
 
 /* ---- output ------------------------------------------------------------------------------------------- */
@@ -247,6 +249,7 @@ static void write_json(struct run *r) {
     json_integer(&j, "vocabulary", i->vocab_size);
     json_string(&j, "isa", i->isa);
     json_string(&j, "gemm", i->gemm);
+    json_string(&j, "precision", i->precision);
     json_close(&j, '}');
     json_string(&j, "version", moe_version());
     json_close(&j, '}');

@@ -30,6 +30,7 @@ enum {
     OPT_BATCH_SIZE,
     OPT_ISA,
     OPT_GEMM,
+    OPT_PRECISION,
     OPT_PACK,
     OPT_HUGE_PAGES,
     OPT_JSON,
@@ -68,6 +69,7 @@ static const struct option long_options[] = {
     {"batch-size", required_argument, NULL, OPT_BATCH_SIZE},
     {"isa", required_argument, NULL, OPT_ISA},
     {"gemm", required_argument, NULL, OPT_GEMM},
+    {"precision", required_argument, NULL, OPT_PRECISION},
     {"pack", no_argument, NULL, OPT_PACK},
     {"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
     {"help", no_argument, NULL, OPT_HELP},
@@ -126,6 +128,8 @@ static const char help[] =
 static const char help_end[] =
     "\n"
     "      --gemm NAME        native, or openblas to compare with (native)\n"
+    "      --precision NAME   fp32, or bf16: activations rounded for products with BF16 weights; other\n"
+    "                         numbers, for speed on CPUs with avx512_bf16 (fp32)\n"
     "      --pack             pack BF16 weights into 12 bits when loading, without loss, on huge pages\n"
     "      --huge-pages       copy the weights to huge pages when loading, as they are\n"
     "\n"
@@ -276,6 +280,9 @@ static void read_option(struct run_options *o, int option, char *value, char **a
     case OPT_GEMM:
         o->gemm = parse_gemm("--gemm", value);
         break;
+    case OPT_PRECISION:
+        o->precision = parse_precision("--precision", value);
+        break;
     case 'h':
     case OPT_HELP:
     case 'V':
@@ -327,7 +334,7 @@ static void check_combination(struct run_options *o, const struct given *g) {
         REFUSE_WITH(g, tokenizer_modes[i], OPT_TOKENIZE, OPT_DETOKENIZE, 'p', 'f', OPT_IDS, OPT_ADD_BOS, 'n',
                     'c', OPT_STOP, OPT_IGNORE_EOS, OPT_TEMPERATURE, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P,
                     OPT_REPEAT_PENALTY, OPT_SEED, OPT_PRINT_IDS, OPT_JSON, OPT_LOGITS, OPT_PACK,
-                    OPT_HUGE_PAGES);
+                    OPT_HUGE_PAGES, OPT_PRECISION);
     REFUSE_WITH(g, OPT_DETOKENIZE, OPT_NO_BOS, OPT_ESCAPED);
     if (o->escaped && o->mode != RUN_TOKENIZE) die(STATUS_USAGE, "--escaped goes with --tokenize");
     if (o->skip_special && o->mode != RUN_DETOKENIZE)

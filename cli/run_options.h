@@ -27,6 +27,7 @@ struct run_options {
     size_t n_threads, batch_size;
     const char *isa;
     moe_gemm gemm;
+    moe_precision precision;
     moe_weights_form weights;
     moe_sampling sampling;
     const char *stops[MAX_STOPS]; /* not empty, UTF-8 */

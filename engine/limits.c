@@ -25,7 +25,7 @@ enum {
 };
 
 struct probe {
-    const struct moe_kernels *kernels;
+    moe_probe_fma_fn *multiply_add;
     moe_probe_read_fn *read;
     unsigned char *data; /* [bytes] */
     size_t bytes;
@@ -56,7 +56,7 @@ static void read_memory(struct moe_worker *worker, void *context) {
 
 static void multiply_add(struct moe_worker *worker, void *context) {
     struct probe *p = context;
-    float one = p->kernels->probe_fma(FMA_ROUNDS);
+    float one = p->multiply_add(FMA_ROUNDS);
     if (worker->rank == 0) p->sink = one;
 }
 
@@ -82,9 +82,10 @@ static size_t buffer_bytes(void) {
     return bytes / HUGE_PAGE * HUGE_PAGE;
 }
 
-static double memory_bandwidth(struct probe *p, struct moe_team *team, size_t n_workers) {
-    moe_probe_read_fn *const ways[] = {p->kernels->probe_read, p->kernels->probe_read_ahead,
-                                       p->kernels->probe_read_streams};
+static double memory_bandwidth(struct probe *p, const struct moe_kernels *kernels, struct moe_team *team,
+                               size_t n_workers) {
+    moe_probe_read_fn *const ways[] = {kernels->probe_read, kernels->probe_read_ahead,
+                                       kernels->probe_read_streams};
     double best = 0;
     moe_team_run(team, n_workers, touch_memory, p);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -96,7 +97,7 @@ static double memory_bandwidth(struct probe *p, struct moe_team *team, size_t n_
 }
 
 moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads, const char *isa,
-                              moe_error *err) {
+                              moe_precision precision, moe_error *err) {
     struct moe_kernels kernels;
     enum moe_isa selected;
     struct moe_team team;
@@ -106,11 +107,14 @@ moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads
     size_t bytes = buffer_bytes(), mapped = bytes + HUGE_PAGE;
     unsigned char *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", mapped);
-    struct probe p = {.kernels = &kernels, .data = map + (-(uintptr_t)map & (HUGE_PAGE - 1)), .bytes = bytes};
+    struct probe p = {.multiply_add =
+                          precision == MOE_PRECISION_BF16 ? kernels.probe_pairs : kernels.probe_fma,
+                      .data = map + (-(uintptr_t)map & (HUGE_PAGE - 1)),
+                      .bytes = bytes};
     madvise(p.data, bytes, MADV_HUGEPAGE); /* where it is refused, small pages are what is possible */
     size_t n = n_threads ? n_threads : moe_physical_cores();
     moe_team_init(&team);
-    *bandwidth = memory_bandwidth(&p, &team, n);
+    *bandwidth = memory_bandwidth(&p, &kernels, &team, n);
     *flops = (double)n * FMA_ROUNDS * MOE_PROBE_FLOPS / fastest(&team, n, multiply_add, &p);
     munmap(map, mapped);
     return MOE_OK;

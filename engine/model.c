@@ -78,6 +78,9 @@ static moe_status choose_kernels(struct moe_model *m, const moe_model_options *o
     m->openblas = opt->gemm == MOE_GEMM_OPENBLAS;
     if (m->openblas && !moe_openblas_available())
         return MOE_FAIL(err, MOE_E_UNSUPPORTED, "gemm openblas: this build has no OpenBLAS");
+    if (m->openblas && opt->precision == MOE_PRECISION_BF16)
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "precision bf16: native GEMM only");
+    m->info.precision = opt->precision == MOE_PRECISION_BF16 ? "bf16" : "fp32";
     m->info.isa = moe_isa_get_name(isa);
     m->info.gemm = m->openblas ? moe_openblas_name() : "native";
     return MOE_OK;
@@ -111,6 +114,13 @@ static moe_status bind_weights(struct moe_model *m, const char *dir, const moe_m
     return opt->weights == MOE_WEIGHTS_MAPPED ? MOE_OK : repack_weights(m, opt, err);
 }
 
+static moe_status choose_precision(struct moe_model *m, const moe_model_options *opt, moe_error *err) {
+    if (opt->precision == MOE_PRECISION_FP32 || moe_weights_round_activations(&m->weights, &m->spec))
+        return MOE_OK;
+    return MOE_FAIL(err, MOE_E_UNSUPPORTED,
+                    "precision bf16: this model has no weights in BF16, which alone it is for");
+}
+
 static void fill_info(struct moe_model *m) {
     const struct moe_spec *s = &m->spec;
     m->info.family = s->family->model_type;
@@ -137,7 +147,7 @@ static moe_status open_files(struct moe_model *m, const char *path, const char *
     if (!is_config) MOE_TRY(read_generation_config(m, dir, err));
     MOE_TRY(bind_weights(m, path, opt, err));
     fill_info(m);
-    return MOE_OK;
+    return choose_precision(m, opt, err);
 }
 
 static moe_status open_model(struct moe_model *m, const char *path, const moe_model_options *opt,

@@ -49,6 +49,14 @@ typedef struct moe_model moe_model;
  * the threads and the chunks; OPENBLAS does not, and is there to compare with. */
 typedef enum moe_gemm { MOE_GEMM_NATIVE, MOE_GEMM_OPENBLAS } moe_gemm;
 
+/* What products of BF16 weights, packed or not, take. FP32: activations as they are; all numbers of this
+ * engine are these unless it says otherwise. BF16: activations rounded to bfloat16, sums in fp32, for speed
+ * where a CPU multiplies pairs of them at once (instruction set "avx512_bf16"), and slower than FP32
+ * elsewhere. Its bits, too, are the same whatever the instruction set, the batch, the threads and the chunks.
+ * Routers, the gate of shared experts, attention and norms stay in fp32, and so do products of all other
+ * formats. */
+typedef enum moe_precision { MOE_PRECISION_FP32, MOE_PRECISION_BF16 } moe_precision;
+
 /* Where weights lie while they are used. MAPPED: in the checkpoint's files, which the system reads as they
  * are needed and may drop again. HUGE: the matrices are copied into memory on huge pages when the model
  * opens, as they are. PACKED: likewise, and those in BF16 are packed into 12 bits a weight on the way,
@@ -63,6 +71,7 @@ typedef void moe_progress_fn(void *context, const char *phase, size_t done, size
 typedef struct moe_model_options {
     const char *isa; /* the best instruction set that may be used ("scalar", "avx2", ...); NULL: all */
     moe_gemm gemm;
+    moe_precision precision; /* BF16 needs a model with weights in BF16, and native GEMM */
     bool synthetic;     /* `path` is a config.json (or a directory with one): weights are drawn at random */
     const char *format; /* of the synthetic weights (moe_synthetic_format_name); NULL: "bf16" */
     uint64_t seed;      /* of the synthetic weights */
@@ -73,11 +82,12 @@ typedef struct moe_model_options {
 } moe_model_options;
 
 typedef struct moe_model_info {
-    const char *family;  /* model_type; where config.json has another name for a family, the family's own */
-    const char *isa;     /* the fastest instruction set in use */
-    const char *gemm;    /* "native", "openblas (sgemm_batch)" or "openblas (loop)" */
-    const char *storage; /* format of the first expert's first matrix; others may differ: "BF16", "packed
-                            BF16", "FP8", "MXFP4", "affine 4-bit", ... */
+    const char *family;    /* model_type; where config.json has another name for a family, the family's own */
+    const char *isa;       /* the fastest instruction set in use */
+    const char *gemm;      /* "native", "openblas (sgemm_batch)" or "openblas (loop)" */
+    const char *precision; /* "fp32" or "bf16" */
+    const char *storage;   /* format of the first expert's first matrix; others may differ: "BF16", "packed
+                              BF16", "FP8", "MXFP4", "affine 4-bit", ... */
     size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
     size_t max_positions;  /* max_position_embeddings: what the model was made for; no limit of the engine */
     uint64_t n_parameters; /* weights; not the scales of quantised ones */
@@ -310,11 +320,11 @@ MOE_API const char *moe_isa_name(size_t i, bool *runs_here);
 MOE_API const char *moe_synthetic_format_name(size_t i);
 /* Physical cores that the process may use: the default number of threads. */
 MOE_API size_t moe_physical_cores(void);
-/* Measured limits of the machine with n_threads threads: bytes/s of reading memory, and single-precision
- * FLOP/s of independent multiply-adds with the fastest instruction set of `isa` (NULL: all). Takes about a
- * second. */
+/* Measured limits of the machine with n_threads threads: bytes/s of reading memory, and FLOP/s of independent
+ * multiply-adds, as products of this precision have them, with the fastest instruction set of `isa` (NULL:
+ * all). Takes about a second. */
 MOE_API moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads, const char *isa,
-                                      moe_error *err);
+                                      moe_precision precision, moe_error *err);
 MOE_API const char *moe_version(void);
 
 #ifdef __cplusplus

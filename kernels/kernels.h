@@ -23,8 +23,9 @@
 
 /* The instruction sets of this build, by its target: kernels/CMakeLists.txt builds their folders. */
 #if defined(__x86_64__)
-#define MOE_HAVE_AVX2   1
-#define MOE_HAVE_AVX512 1
+#define MOE_HAVE_AVX2        1
+#define MOE_HAVE_AVX512      1
+#define MOE_HAVE_AVX512_BF16 1
 #elif defined(__aarch64__)
 #define MOE_HAVE_NEON 1
 #endif
@@ -148,16 +149,23 @@ struct moe_rows {
  * - FP8: e4m3(code) * scale, one product.
  * - MXFP4: value(code) * 2^(scale - 127), exact, also where it is subnormal (scale byte 0); infinite where it
  * is too large, so for byte 255 every value but 0 and 0.5; a code of zero is a zero of its sign.
+ * - BF16_PAIRS, PACKED_PAIRS: as BF16, PACKED.
  * - AFFINE: scale * code, rounded, + bias, rounded, with scale and bias widened exactly.
- * NaN and Inf of scales come out as these operations give them. */
+ * NaN and Inf of scales come out as these operations give them.
+ *
+ * The formats in pairs multiply activations rounded to bfloat16, and are sums in 16 lanes: of a block of 32
+ * lane l takes fma(w, x, .) of element 2l + 1, then of 2l; then the tree + 8, + 4, + 2, + 1. In all of it a
+ * subnormal operand is a zero of its sign, and so is a subnormal result. That is what the instruction
+ * VDPBF16PS does (Intel SDM, volume 2), so that a block is one of them. Where a result lies so near below the
+ * smallest normal number that rounding decides, CPUs differ in what they call subnormal. */
 typedef void moe_gemm_fn(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                          size_t first, size_t n_cols);
 
 /* y[j] = element j of row r of w, exactly, in natural order.   y [w->cols] */
 typedef void moe_widen_fn(float *y, const struct moe_matrix *w, size_t r);
 
-/* Lays out a row for a dot product: y [moe_layout_padded(layout, k)], 64-byte aligned; x [k]. Pads with +0.
- */
+/* Lays out a row for a dot product: y [moe_layout_floats(layout, k)], 64-byte aligned; x [k]. Pads with +0.
+ * PAIRS rounds to bfloat16 (moe_bf16_of_float). */
 typedef void moe_pack_fn(float *y, const float *x, size_t k);
 
 /* Reads every byte of p [bytes] once, as fast as it can, to measure how fast memory is read; p has any
@@ -173,6 +181,9 @@ typedef moe_probe_read_fn moe_probe_read_ahead_fn, moe_probe_read_streams_fn;
  * registers alone), to measure how fast they can be. Returns 1: each chain stays at its fixed point. */
 enum { MOE_PROBE_FLOPS = 768 };
 typedef float moe_probe_fma_fn(size_t n);
+
+/* The same of products in pairs, two multiply-adds of each lane. */
+typedef moe_probe_fma_fn moe_probe_pairs_fn;
 
 struct moe_kernels {
 #define MOE_OP(op) moe_##op##_fn *op;

@@ -78,6 +78,7 @@ moe_status moe_weights_list(const struct moe_weights_list *list, const struct mo
 struct visitor {
     void (*visit)(void *context, struct moe_matrix *w);
     void *context;
+    bool skips_gates; /* routers, and the gate of shared experts */
 };
 
 static void visit(const struct visitor *v, struct moe_matrix *w) {
@@ -101,17 +102,32 @@ static void visit_attention(const struct visitor *v, struct moe_layer_weights *w
     visit(v, &w->o.w);
 }
 
-void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
-                       void (*call)(void *context, struct moe_matrix *w), void *context) {
-    const struct visitor v = {call, context};
-    visit(&v, &weights->head.w);
+static void visit_all(const struct visitor *v, struct moe_weights *weights, const struct moe_spec *spec) {
+    visit(v, &weights->head.w);
     for (size_t l = 0; l < weights->n_layers; l++) {
         struct moe_layer_weights *w = &weights->layers[l];
-        visit_attention(&v, w, spec->n_heads);
-        visit(&v, &w->router.w);
-        for (size_t e = 0; w->experts && e < spec->n_experts; e++) visit_ffn(&v, &w->experts[e]);
-        visit_ffn(&v, &w->shared);
-        visit(&v, &w->shared_score);
-        visit_ffn(&v, &w->dense);
+        visit_attention(v, w, spec->n_heads);
+        if (!v->skips_gates) visit(v, &w->router.w);
+        for (size_t e = 0; w->experts && e < spec->n_experts; e++) visit_ffn(v, &w->experts[e]);
+        visit_ffn(v, &w->shared);
+        if (!v->skips_gates) visit(v, &w->shared_score);
+        visit_ffn(v, &w->dense);
     }
+}
+
+void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
+                       void (*call)(void *context, struct moe_matrix *w), void *context) {
+    visit_all(&(struct visitor){.visit = call, .context = context}, weights, spec);
+}
+
+static void round_activations(void *context, struct moe_matrix *w) {
+    struct moe_weights *weights = context;
+    w->format = moe_format_in_pairs(w->format);
+    weights->layouts[moe_format_layout(w->format)] = true;
+}
+
+bool moe_weights_round_activations(struct moe_weights *weights, const struct moe_spec *spec) {
+    const struct visitor v = {round_activations, weights, .skips_gates = true};
+    visit_all(&v, weights, spec);
+    return weights->layouts[MOE_LAYOUT_PAIRS];
 }

@@ -81,6 +81,11 @@ void moe_weights_free(struct moe_weights *weights);
 void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
                        void (*call)(void *context, struct moe_matrix *w), void *context);
 
+/* From now on products of matrices in BF16, packed or not, take activations in bf16: of all that
+ * moe_weights_visit shows but routers and the gate of shared experts, which decide what is computed at all.
+ * False: there is none. */
+bool moe_weights_round_activations(struct moe_weights *weights, const struct moe_spec *spec);
+
 /* A tensor that binding asks for as a matrix [rows, cols], or as a stack of n_stacked > 0 of them, under the
  * name that the source has it by. */
 struct moe_listed_matrix {

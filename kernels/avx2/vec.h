@@ -157,15 +157,6 @@ static inline vec v_fold(vec a, vec b, const int h) {
     }
 }
 
-/* Of 8 words of two bfloat16 the even elements, and the odd ones. */
-static inline vec v_bf16_even(const void *p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(p), 16));
-}
-
-static inline vec v_bf16_odd(const void *p) {
-    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(p), _mm256_set1_epi32((int)0xffff0000)));
-}
-
 static inline vec v_from_bf16(const void *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
@@ -270,6 +261,10 @@ static inline vec v_of_number(words a) {
 
 static inline vec v_of_bits(words a) {
     return _mm256_castsi256_ps(a);
+}
+
+static inline words w_of_floats(vec a) {
+    return _mm256_castps_si256(a);
 }
 
 /* In halves of 16 bits: to the left by 8; to the right by 4, the sign copied. */

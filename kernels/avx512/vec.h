@@ -159,15 +159,6 @@ static inline vec v_fold(vec a, vec b, const int h) {
     }
 }
 
-/* Of 16 words of two bfloat16 the even elements, and the odd ones. */
-static inline vec v_bf16_even(const void *p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
-}
-
-static inline vec v_bf16_odd(const void *p) {
-    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
-}
-
 static inline vec v_from_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
 }
@@ -274,6 +265,10 @@ static inline vec v_of_number(words a) {
 
 static inline vec v_of_bits(words a) {
     return _mm512_castsi512_ps(a);
+}
+
+static inline words w_of_floats(vec a) {
+    return _mm512_castps_si512(a);
 }
 
 /* The float 2^23 + the bits of `field` in a, where they are, below bit 23: one instruction. */

@@ -155,15 +155,6 @@ static inline vec v_fold(vec a, vec b, const int h) {
     return vaddq_f32(vtrn1q_f32(a, b), vtrn2q_f32(a, b));
 }
 
-/* Of 4 words of two bfloat16 the even elements, and the odd ones. */
-static inline vec v_bf16_even(const void *p) {
-    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u8(vld1q_u8(p)), 16));
-}
-
-static inline vec v_bf16_odd(const void *p) {
-    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u8(vld1q_u8(p)), vdupq_n_u32(0xffff0000)));
-}
-
 static inline vec v_from_bf16(const void *p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
 }
@@ -263,6 +254,10 @@ static inline vec v_of_number(words a) {
 
 static inline vec v_of_bits(words a) {
     return vreinterpretq_f32_u32(a);
+}
+
+static inline words w_of_floats(vec a) {
+    return vreinterpretq_u32_f32(a);
 }
 
 /* In halves of 16 bits: to the left by 8; to the right by 4, the sign copied. */

@@ -1,12 +1,12 @@
-/* The dot product that defines the bits. One function for every format: base/convert.c says what a weight is,
- * base/matrix.h in which order a block of them is taken. */
+/* The dot product that defines the bits. One function for every format but those in pairs (pairs.c):
+ * base/convert.c says what a weight is, base/matrix.h in which order a block of them is taken. */
 #include <math.h>
 
 #include "base/convert.h"
 #include "kernels/scalar/lanes.h"
 #include "kernels/scalar/table.h"
 
-static float dot(const float *x, const struct moe_matrix *w, size_t r) {
+static float dot_in_lanes(const float *x, const struct moe_matrix *w, size_t r) {
     const enum moe_layout layout = moe_format_layout(w->format);
     const size_t block = moe_layout_block(layout);
     float lane[MOE_LANES] = {0};
@@ -23,6 +23,9 @@ static float dot(const float *x, const struct moe_matrix *w, size_t r) {
 
 void moe_gemm_scalar(float *y, size_t ld_y, const struct moe_rows *x, const struct moe_matrix *w,
                      size_t first, size_t n_cols) {
+    const bool in_pairs = moe_format_layout(w->format) == MOE_LAYOUT_PAIRS;
+    float (*const dot)(const float *, const struct moe_matrix *, size_t) =
+        in_pairs ? moe_dot_pairs_scalar : dot_in_lanes;
     for (size_t c = first; c < first + n_cols; c++)
         for (size_t i = 0; i < x->n; i++)
             y[i * ld_y + c] = dot(x->data + (x->index ? x->index[i] : i) * x->ld, w, c);

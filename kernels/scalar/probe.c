@@ -20,6 +20,10 @@ float moe_probe_read_streams_scalar(const void *p, size_t bytes) {
     return moe_probe_read_scalar(p, bytes);
 }
 
+float moe_probe_pairs_scalar(size_t n) {
+    return moe_probe_fma_scalar(n);
+}
+
 float moe_probe_fma_scalar(size_t n) {
     float x[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     volatile float half = 0.5f; /* unknown to the compiler, which would otherwise compute the answer itself */

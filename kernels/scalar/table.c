@@ -16,5 +16,6 @@ const struct moe_kernels moe_kernels_scalar = {
             [MOE_LAYOUT_NATURAL] = {.pack = moe_pack_natural_scalar},
             [MOE_LAYOUT_EVEN_ODD] = {.pack = moe_pack_even_odd_scalar},
             [MOE_LAYOUT_QUADS] = {.pack = moe_pack_quads_scalar},
+            [MOE_LAYOUT_PAIRS] = {.pack = moe_pack_pairs_scalar},
         },
 };

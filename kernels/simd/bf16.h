@@ -1,8 +1,10 @@
 /* bfloat16. A vector of 32-bit words is VEC even elements and VEC odd ones: a unit of layout EVEN_ODD. */
+#include "kernels/simd/fp32.h"
+
 enum { WEIGHT_BYTES = 2 };
 
 MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {
-    return half ? v_bf16_odd(block + u * sizeof(vec)) : v_bf16_even(block + u * sizeof(vec));
+    return half_of(w_load32(block + u * sizeof(vec)), half);
 }
 
 #include "kernels/simd/plain.h"

@@ -12,7 +12,8 @@ moe_gemm_fn MOE_NAME(gemm_f32), MOE_NAME(gemm_bf16), MOE_NAME(gemm_f16), MOE_NAM
 moe_widen_fn MOE_NAME(widen_bf16), MOE_NAME(widen_f16), MOE_NAME(widen_packed), MOE_NAME(widen_fp8),
     MOE_NAME(widen_mxfp4), MOE_NAME(widen_affine2), MOE_NAME(widen_affine3), MOE_NAME(widen_affine4),
     MOE_NAME(widen_affine5), MOE_NAME(widen_affine6), MOE_NAME(widen_affine8);
-moe_pack_fn MOE_NAME(pack_even_odd), MOE_NAME(pack_quads);
+moe_pack_fn MOE_NAME(pack_even_odd), MOE_NAME(pack_quads), MOE_NAME(pack_pairs);
+moe_gemm_fn MOE_NAME(gemm_bf16_pairs), MOE_NAME(gemm_packed_pairs);
 
 /* Loops over arrays that live in registers must be unrolled whole. */
 #if defined(__clang__)

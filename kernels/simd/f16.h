@@ -1,4 +1,6 @@
 /* IEEE half precision, widened by the instruction for it (exact, subnormals too). */
+#include "kernels/simd/fp32.h"
+
 enum { WEIGHT_BYTES = 2 };
 
 MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {

@@ -1,3 +1,5 @@
+#include "kernels/simd/fp32.h"
+
 enum { WEIGHT_BYTES = 4 };
 
 MOE_INLINE vec load_half(const unsigned char *block, size_t u, const int half) {

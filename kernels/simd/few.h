@@ -16,7 +16,7 @@ MOE_INLINE void ask_ahead(struct ahead *a) {
 }
 
 /* Sums of a column: of unit s and row r, of the halves of a block. */
-typedef vec few_sums[UNITS][PASS_ROWS][2];
+typedef vec few_sums[UNITS][PASS_ROWS][HALVES];
 
 /* Column c for `rows` rows from the i-th on, n_units units at once. Asks ahead with every block. */
 MOE_INLINE void dots(const struct product *p, size_t i, size_t c, size_t rows, size_t n_units,
@@ -26,17 +26,21 @@ MOE_INLINE void few_clear(few_sums sum, const size_t rows, const size_t n_units)
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
         MOE_UNROLL
-        for (size_t r = 0; r < rows; r++) sum[s][r][0] = sum[s][r][1] = v_set1(0);
+        for (size_t r = 0; r < rows; r++) {
+            MOE_UNROLL
+            for (size_t h = 0; h < HALVES; h++) sum[s][r][h] = v_set1(0);
+        }
     }
 }
 
 /* Adds a unit of a block, whose halves are w and whose activations begin at x_at, to one unit of the sums. */
-MOE_INLINE void few_add(vec (*sum)[2], const float *const *x, size_t x_at, const vec w[2],
+MOE_INLINE void few_add(vec (*sum)[HALVES], const float *const *x, size_t x_at, const vec w[HALVES],
                         const size_t rows) {
     MOE_UNROLL
     for (size_t r = 0; r < rows; r++) {
         MOE_UNROLL
-        for (size_t h = 0; h < 2; h++) sum[r][h] = v_fma(w[h], v_load(x[r] + x_at + h * HALF), sum[r][h]);
+        for (size_t h = 0; h < HALVES; h++)
+            sum[r][h] = multiply(w[h], v_load(x[r] + x_at + h * HALF), sum[r][h]);
     }
 }
 
@@ -45,7 +49,7 @@ MOE_INLINE void few_join(vec (*unit)[TILE_MAX], few_sums sum, const size_t rows,
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
         MOE_UNROLL
-        for (size_t r = 0; r < rows; r++) unit[u + s][r] = v_add(sum[s][r][0], sum[s][r][1]);
+        for (size_t r = 0; r < rows; r++) unit[u + s][r] = whole(sum[s][r][0], sum[s][r][HALVES - 1]);
     }
 }
 

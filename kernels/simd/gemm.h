@@ -1,6 +1,7 @@
 /* GEMM of one format. The file that includes it says to a multiple of how many elements columns are padded
- * (enum { PADDED_TO }), how a strip of a group of columns is widened (widen_group), and what it does with
- * FEW_ROWS rows or fewer, which share no panel (few_rows).
+ * (enum { PADDED_TO }), in how many HALVES a block of activations lies and how vectors of them are multiplied
+ * (kernels/simd/fp32.h, pairs.h), how a strip of a group of columns is widened (widen_group), and what it
+ * does with FEW_ROWS rows or fewer, which share no panel (few_rows).
  *
  * Weights are widened once for all rows of a group of columns, into a panel of floats that stays in the first
  * level cache: one column after the other, so that each is a stream.
@@ -17,7 +18,7 @@
 enum {
     HALF = MOE_LANES / 2,
     UNITS = HALF / VEC,
-    VECS = MOE_LANES / VEC,
+    BLOCK_FLOATS = HALVES * HALF, /* what a block of activations takes */
     TILE_MAX = TILE_ROWS * TILE_COLS,
     PANEL_LD = STRIP_BLOCKS * HALF + 16, /* columns do not meet in the same sets of the cache */
     ROWS_AT_ONCE = 72,                   /* of x, 576 KiB at k = 2048: they stay in the second level cache */
@@ -62,6 +63,11 @@ MOE_INLINE void finish(float *out, vec (*unit)[TILE_MAX], const size_t n) {
         if (n & some) v_trees(out + n / (2 * some) * (2 * some), unit[0] + n / (2 * some) * (2 * some), some);
 }
 
+/* Sums of both halves of the blocks, if there are two. */
+MOE_INLINE vec whole(vec low, vec high) {
+    return HALVES == 2 ? v_add(low, high) : high;
+}
+
 /* What the tiles of a call share. */
 struct product {
     float *y;
@@ -89,7 +95,7 @@ struct group {
     size_t from, to;  /* rows */
     size_t c, n_cols; /* its first column, and how many there are */
     struct ahead ahead;
-    vec sum[ROWS_AT_ONCE][TILE_COLS][VECS]; /* between passes */
+    vec sum[ROWS_AT_ONCE][TILE_COLS][HALVES * UNITS]; /* between passes */
     float panel[TILE_COLS * PANEL_LD] __attribute__((aligned(64)));
 };
 
@@ -115,7 +121,7 @@ struct pass {
 typedef vec half_sums[UNITS][TILE_ROWS][TILE_COLS];
 
 /* Sums in memory: of row r, column c and vector v of the block. */
-typedef vec (*waiting)[TILE_COLS][VECS];
+typedef vec (*waiting)[TILE_COLS][HALVES * UNITS];
 
 /* The products of a tile into y, rows from the i-th on; the sums of the lower half wait. */
 MOE_INLINE void put_tile(const struct group *g, const struct product *p, waiting low, half_sums high,
@@ -128,7 +134,7 @@ MOE_INLINE void put_tile(const struct group *g, const struct product *p, waiting
         for (size_t r = 0; r < rows; r++) {
             MOE_UNROLL
             for (size_t c = 0; c < TILE_COLS; c++)
-                unit[u][r * TILE_COLS + c] = v_add(low[r][c][u], high[u][r][c]);
+                unit[u][r * TILE_COLS + c] = whole(low[r][c][u], high[u][r][c]);
         }
     }
     finish(out, unit, rows * TILE_COLS);
@@ -152,7 +158,8 @@ MOE_INLINE void add_tile(struct group *g, const struct product *p, const struct 
     const unsigned char *at = g->ahead.at;
     const size_t step = g->ahead.step;
     MOE_UNROLL
-    for (size_t r = 0; r < rows; r++) x[r] = product_row(p, i + r) + pass.strip.at * MOE_LANES + first * VEC;
+    for (size_t r = 0; r < rows; r++)
+        x[r] = product_row(p, i + r) + pass.strip.at * BLOCK_FLOATS + first * VEC;
     MOE_UNROLL
     for (size_t u = 0; u < UNITS; u++) {
         MOE_UNROLL
@@ -168,18 +175,18 @@ MOE_INLINE void add_tile(struct group *g, const struct product *p, const struct 
         for (size_t u = 0; u < UNITS; u++) {
             vec xs[TILE_ROWS];
             MOE_UNROLL
-            for (size_t r = 0; r < rows; r++) xs[r] = v_load(x[r] + b * MOE_LANES + u * VEC);
+            for (size_t r = 0; r < rows; r++) xs[r] = v_load(x[r] + b * BLOCK_FLOATS + u * VEC);
             MOE_UNROLL
             for (size_t c = 0; c < TILE_COLS; c++) {
                 vec ws = v_load(g->panel + c * PANEL_LD + b * HALF + u * VEC);
                 if (rows > 1) ws = v_hold(ws);
                 MOE_UNROLL
-                for (size_t r = 0; r < rows; r++) sum[u][r][c] = v_fma(ws, xs[r], sum[u][r][c]);
+                for (size_t r = 0; r < rows; r++) sum[u][r][c] = multiply(ws, xs[r], sum[u][r][c]);
             }
         }
     }
     g->ahead.at = at;
-    if (pass.last && half) {
+    if (pass.last && half == HALVES - 1) {
         put_tile(g, p, wait, sum, i, rows);
         return;
     }
@@ -205,7 +212,7 @@ MOE_INLINE void add_half(struct group *g, const struct product *p, const struct 
 /* Asks for the columns after a group, from c on, while its tiles are computed. */
 MOE_INLINE struct ahead look_ahead(const struct product *p, size_t c, size_t n_rows, size_t n_blocks) {
     const size_t bytes = TILE_COLS * p->w->row_bytes;
-    const size_t n = (n_rows + TILE_ROWS - 1) / TILE_ROWS * 2 * n_blocks; /* blocks of all tiles */
+    const size_t n = (n_rows + TILE_ROWS - 1) / TILE_ROWS * HALVES * n_blocks; /* blocks of all tiles */
     return (struct ahead){moe_matrix_row(p->w, c), bytes / n + 1};
 }
 
@@ -224,7 +231,7 @@ static void put_group(const struct product *p, size_t from, size_t to, size_t c,
         s->n = n_blocks - s->at < STRIP_BLOCKS ? n_blocks - s->at : STRIP_BLOCKS;
         pass.last = s->at + s->n == n_blocks;
         add_half(&g, p, pass, 0);
-        add_half(&g, p, pass, 1);
+        if (HALVES == 2) add_half(&g, p, pass, 1);
     }
 }
 

@@ -41,8 +41,10 @@ MOE_INLINE void add_block(few_sums sum, const float *const *x, size_t b, const u
                           const size_t rows, size_t u, const size_t n_units) {
     MOE_UNROLL
     for (size_t s = 0; s < n_units; s++) {
-        const vec w[2] = {load_half(block, u + s, 0), load_half(block, u + s, 1)};
-        few_add(sum[s], x, b * MOE_LANES + (u + s) * VEC, w, rows);
+        vec w[HALVES];
+        MOE_UNROLL
+        for (int h = 0; h < HALVES; h++) w[h] = load_half(block, u + s, h);
+        few_add(sum[s], x, b * BLOCK_FLOATS + (u + s) * VEC, w, rows);
     }
 }
 

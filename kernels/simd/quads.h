@@ -18,6 +18,8 @@ enum {
     DOT_LINES = (DOTS * BLOCK * BITS / 8 + 63) / 64 /* of codes of a single row's columns, per block */
 };
 
+#include "kernels/simd/fp32.h"
+
 #include "kernels/simd/gemm.h"
 
 MOE_INLINE words load_codes(const unsigned char *block, size_t u) {

@@ -108,7 +108,55 @@ class Compare(ProgramCase):
         logits = array.array("f", self.reference.bytes_of("logits"))
         logits[4] = math.nan
         self.write(logits=("F32", [self.n_rows, self.vocab], logits.tobytes()))
-        self.assertIsNone(self.compare(0)["logits"]["largest"])  # infinitely far
+        answer = self.compare(0)
+        self.assertIsNone(answer["logits"]["largest"])  # infinitely far
+        self.assertIsNone(answer["distributions"]["kl"])
+        self.assertEqual(answer["distributions"]["top_equal"], self.n_rows - 1)
+
+    def test_distributions(self) -> None:
+        ours = array.array("f", self.reference.bytes_of("logits"))
+        self.write()
+        answer = self.compare(0)["distributions"]
+        self.assertEqual((answer["rows"], answer["top_equal"]), (self.n_rows, self.n_rows))
+        self.assertTrue(0 <= answer["kl"] <= answer["largest_kl"] < 1e-9)
+
+        theirs, at = ours[:], 4 * self.vocab
+        row = list(ours[at : at + self.vocab])
+        theirs[at + row.index(min(row))] = max(row) + 1
+        theirs[at + row.index(max(row))] = -math.inf  # a probability of 0 adds nothing
+
+        def softmax(x: Sequence[float]) -> list[float]:
+            e = [math.exp(v - max(x)) for v in x]
+            return [v / math.fsum(e) for v in e]
+
+        p, q = softmax(theirs[at : at + self.vocab]), softmax(row)
+        kl = math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+        self.write(logits=("F32", [self.n_rows, self.vocab], theirs.tobytes()))
+        answer = self.compare(0)["distributions"]
+        self.assertEqual((answer["row"], answer["top_equal"]), (4, self.n_rows - 1))
+        self.assertAlmostEqual(answer["largest_kl"] / kl, 1, places=4)
+        self.assertAlmostEqual(answer["kl"] / kl * self.n_rows, 1, places=4)
+
+    def test_precision(self) -> None:
+        self.write()
+        answers = []
+        for args in ([], ["--isa", "scalar"], ["--pack", "-t", "1"], ["--batch-size", "3"]):
+            done = self.run_program(FIXTURES / NAME, self.dump, "--json", "--precision", "bf16", *args)
+            self.assertIn(done.returncode, (0, 1), done.stderr)
+            answers.append(json.loads(done.stdout))
+        self.assertEqual(answers[0]["precision"], "bf16")
+        self.assertTrue(1e-8 < answers[0]["distributions"]["kl"] < 0.05)
+        self.assertGreater(answers[0]["logits"]["largest_in_deviations"], 1e-4)
+        for other in answers[1:]:
+            self.assertEqual(other["distributions"], answers[0]["distributions"])
+            self.assertEqual(other["layers"], answers[0]["layers"])
+        table = self.run_program(FIXTURES / NAME, self.dump, "--precision", "bf16").stdout
+        self.assertIn(b"activations in bf16", table)
+        self.assert_refused(2, FIXTURES / NAME, self.dump, "--precision", "fp16", says="bf16")
+        plain = FIXTURES / "qwen3_moe-odd"
+        self.assert_refused(
+            1, plain, plain / "reference.safetensors", "--precision", "bf16", says="no weights in BF16"
+        )
 
     def test_fewer_rows_and_quantities(self) -> None:
         rows = self.n_prompt
@@ -187,6 +235,7 @@ class Bench(ProgramCase):
                 "stddev_ts",
                 "isa",
                 "gemm",
+                "precision",
             ):
                 self.assertIn(name, row)
             self.assertEqual((len(row["samples_ns"]), len(row["samples_ts"])), (3, 3))
@@ -243,6 +292,11 @@ class Bench(ProgramCase):
             storage = [row["model_storage"] for row in by_format.values()]
             self.assertEqual(storage, ["BF16", "F32", "FP8", "affine 4-bit"])
             self.assertEqual(by_format["bf16"]["logits_hash"], cut["logits_hash"])
+            rounded = measure("--layers", "3", "--precision", "bf16")
+            self.assertEqual((rounded["precision"], cut["precision"]), ("bf16", "fp32"))
+            self.assertNotEqual(rounded["logits_hash"], cut["logits_hash"])
+            again = measure("--layers", "3", "--precision", "bf16", "--pack", "--isa", "scalar", "-t", "3")
+            self.assertEqual(again["logits_hash"], rounded["logits_hash"])
             self.assertEqual(len({row["logits_hash"] for row in by_format.values()}), 4)
             sizes = [by_format[f]["model_size"] for f in ("affine4", "fp8", "bf16", "f32")]
             self.assertEqual(sizes, sorted(set(sizes)))
@@ -264,6 +318,7 @@ class Bench(ProgramCase):
             ["-r", "0"],
             ["-o", "xml"],
             ["--isa", "mmx"],
+            ["--precision", "f32"],
             ["--layers", "2"],
             ["--format", "fp8"],
             ["-m", str(MODEL), "--synthetic", "x"],

@@ -56,6 +56,8 @@ class Usage(ProgramCase):
         self.assert_refused(2, "-p", "a", "--isa", "mmx", says="scalar")
         self.assert_refused(2, "-p", "a", "--isa", "", says="scalar")
         self.assert_refused(2, "-p", "a", "--gemm", "cublas", says="openblas")
+        self.assert_refused(2, "-p", "a", "--precision", "half", says="bf16")
+        self.assert_refused(1, "-p", "a", "--precision", "bf16", "--gemm", "openblas", says="native")
 
     def test_contradictions(self) -> None:
         for args in (

@@ -95,18 +95,19 @@ void requests_serve(moe_session *session, size_t vocab_size, size_t n_slots, siz
     free(slots);
 }
 
-moe_model *requests_open_form(const char *fixture, const char *isa, moe_weights_form form) {
+moe_model *requests_open_form(const char *fixture, const char *isa, moe_weights_form form,
+                              moe_precision precision) {
     char path[1024];
     moe_error err;
     moe_model *model;
-    const moe_model_options options = {.isa = isa, .weights = form, .n_threads = 2};
+    const moe_model_options options = {.isa = isa, .precision = precision, .weights = form, .n_threads = 2};
     snprintf(path, sizeof path, MOE_FIXTURES "/exact/%s", fixture);
     cr_assert_eq(moe_model_open(&model, path, &options, &err), MOE_OK, "%s", err.message);
     return model;
 }
 
 moe_model *requests_open_model(const char *fixture, const char *isa) {
-    return requests_open_form(fixture, isa, MOE_WEIGHTS_MAPPED);
+    return requests_open_form(fixture, isa, MOE_WEIGHTS_MAPPED, MOE_PRECISION_FP32);
 }
 
 moe_session *requests_open_session(const moe_model *model, const moe_session_options *options) {

@@ -28,7 +28,8 @@ void requests_serve(moe_session *session, size_t vocab_size, size_t n_slots, siz
 
 /* Opens a checkpoint of tests/fixtures/exact; fails the test if it cannot. isa NULL: the best. */
 moe_model *requests_open_model(const char *fixture, const char *isa);
-moe_model *requests_open_form(const char *fixture, const char *isa, moe_weights_form form);
+moe_model *requests_open_form(const char *fixture, const char *isa, moe_weights_form form,
+                              moe_precision precision);
 moe_session *requests_open_session(const moe_model *model, const moe_session_options *options);
 
 /* FNV-1a over bytes, continued from `hash` (start: requests_hash_start). */

@@ -18,9 +18,15 @@ static const char *const fixtures[] = {
     "gpt_oss-alternate", "gpt_oss-mxfp4",   "qwen3_moe-mlx-mixed"};
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 
-/* The requests served alone, each in a session of its own. */
-static size_t serve_alone(struct request *requests, const char *fixture) {
-    moe_model *model = requests_open_model(fixture, "scalar");
+/* How a model is opened. */
+struct way {
+    moe_weights_form form;
+    moe_precision precision;
+};
+
+/* The requests served alone, each in a session of its own, weights where they lie. */
+static size_t serve_alone(struct request *requests, const char *fixture, moe_precision precision) {
+    moe_model *model = requests_open_form(fixture, "scalar", MOE_WEIGHTS_MAPPED, precision);
     size_t vocab = moe_model_get_info(model)->vocab_size;
     requests_make(requests, N_REQUESTS, vocab, 1);
     for (size_t i = 0; i < N_REQUESTS; i++) {
@@ -43,12 +49,12 @@ static void expect_same(const struct request *got, const struct request *expecte
 }
 
 /* More requests than slots, staggered arrivals, lengths and budgets. */
-static void serve_together(const char *fixture, const char *isa, moe_weights_form form,
+static void serve_together(const char *fixture, const char *isa, struct way way,
                            const struct request *expected, size_t n_threads, size_t n_slots, size_t chunk,
                            size_t max_rows) {
     struct request requests[N_REQUESTS];
     char what[128];
-    moe_model *model = requests_open_form(fixture, isa, form);
+    moe_model *model = requests_open_form(fixture, isa, way.form, way.precision);
     size_t vocab = moe_model_get_info(model)->vocab_size;
     const moe_session_options options = {.n_sequences = n_slots,
                                          .context = CONTEXT,
@@ -58,8 +64,9 @@ static void serve_together(const char *fixture, const char *isa, moe_weights_for
     moe_session *session = requests_open_session(model, &options);
     requests_make(requests, N_REQUESTS, vocab, 1);
     requests_serve(session, vocab, n_slots, chunk, requests, N_REQUESTS);
-    snprintf(what, sizeof what, "%s, %s, form %d, %zu threads, %zu slots, chunks of %zu, %zu rows", fixture,
-             isa ? isa : "best", (int)form, n_threads, n_slots, chunk, max_rows);
+    snprintf(what, sizeof what,
+             "%s, %s, form %d, precision %d, %zu threads, %zu slots, chunks of %zu, %zu rows", fixture,
+             isa ? isa : "best", (int)way.form, (int)way.precision, n_threads, n_slots, chunk, max_rows);
     expect_same(requests, expected, what);
     moe_session_close(session);
     moe_model_close(model);
@@ -69,36 +76,70 @@ static const struct {
     size_t threads, slots, chunk, max_rows;
 } cases[] = {{1, 1, 1, 0}, {2, 1, 7, 5}, {3, 4, 64, 0}, {7, 3, 17, 32}, {2, 9, 100, 512}};
 
-static void serve_in_every_way(const char *fixture, moe_weights_form form) {
+static void serve_in_every_way(const char *fixture, struct way way) {
     struct request expected[N_REQUESTS];
     const char *isa;
     bool runs;
-    serve_alone(expected, fixture);
+    serve_alone(expected, fixture, way.precision);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
-        serve_together(fixture, NULL, form, expected, cases[c].threads, cases[c].slots, cases[c].chunk,
+        serve_together(fixture, NULL, way, expected, cases[c].threads, cases[c].slots, cases[c].chunk,
                        cases[c].max_rows);
     for (size_t i = 1; (isa = moe_isa_name(i, &runs)); i++)
-        if (runs) serve_together(fixture, isa, form, expected, 2, 3, 31, 0);
+        if (runs) serve_together(fixture, isa, way, expected, 2, 3, 31, 0);
 }
 
 Test(bits, batch_threads_chunks_and_instruction_sets_change_nothing) {
-    for (size_t f = 0; f < N_FIXTURES; f++) serve_in_every_way(fixtures[f], MOE_WEIGHTS_MAPPED);
+    for (size_t f = 0; f < N_FIXTURES; f++)
+        serve_in_every_way(fixtures[f], (struct way){.form = MOE_WEIGHTS_MAPPED});
 }
 
 /* Copies are read as what was copied is: few ways will do. */
 Test(bits, huge_pages_change_nothing) {
     for (size_t f = 0; f < N_FIXTURES; f++) {
         struct request expected[N_REQUESTS];
-        serve_alone(expected, fixtures[f]);
-        serve_together(fixtures[f], NULL, MOE_WEIGHTS_HUGE, expected, 3, 4, 64, 0);
+        serve_alone(expected, fixtures[f], MOE_PRECISION_FP32);
+        serve_together(fixtures[f], NULL, (struct way){.form = MOE_WEIGHTS_HUGE}, expected, 3, 4, 64, 0);
     }
 }
 
 Test(bits, packing_changes_nothing) {
     static const char *const more[] = {"deepseek_v2-default", "gpt_oss-default", "ernie4_5_moe-default",
                                        "qwen2_moe-default"};
-    for (size_t f = 0; f < N_FIXTURES; f++) serve_in_every_way(fixtures[f], MOE_WEIGHTS_PACKED);
-    for (size_t f = 0; f < sizeof more / sizeof *more; f++) serve_in_every_way(more[f], MOE_WEIGHTS_PACKED);
+    for (size_t f = 0; f < N_FIXTURES; f++)
+        serve_in_every_way(fixtures[f], (struct way){.form = MOE_WEIGHTS_PACKED});
+    for (size_t f = 0; f < sizeof more / sizeof *more; f++)
+        serve_in_every_way(more[f], (struct way){.form = MOE_WEIGHTS_PACKED});
+}
+
+/* Activations in bf16 have bits of their own, as much the same in every way. */
+Test(bits, nor_do_they_with_activations_in_bf16) {
+    static const char *const some[] = {"qwen3_moe-window",   "olmoe-clip",          "qwen2_moe-dense",
+                                       "mixtral-mixed",      "deepseek_v3-default", "deepseek_v3-fp8",
+                                       "phimoe-default",     "gpt_oss-default",     "qwen3_moe-unaligned",
+                                       "qwen3_moe-mlx-mixed"};
+    for (size_t f = 0; f < sizeof some / sizeof *some; f++) {
+        struct request fp32[N_REQUESTS], bf16[N_REQUESTS];
+        serve_alone(fp32, some[f], MOE_PRECISION_FP32);
+        serve_alone(bf16, some[f], MOE_PRECISION_BF16);
+        cr_expect_neq(fp32[0].hash, bf16[0].hash, "%s", some[f]);
+        serve_in_every_way(some[f], (struct way){MOE_WEIGHTS_MAPPED, MOE_PRECISION_BF16});
+        serve_in_every_way(some[f], (struct way){MOE_WEIGHTS_PACKED, MOE_PRECISION_BF16});
+    }
+}
+
+Test(bits, activations_in_bf16_need_weights_in_bf16_and_native_products) {
+    static const char *const without[] = {"qwen3_moe-odd", "deepseek_v3-tied", "qwen3_moe-mlx8-g64"};
+    moe_model *model;
+    moe_error err;
+    char path[1024];
+    for (size_t f = 0; f < sizeof without / sizeof *without; f++) {
+        const moe_model_options options = {.precision = MOE_PRECISION_BF16};
+        snprintf(path, sizeof path, MOE_FIXTURES "/exact/%s", without[f]);
+        cr_expect_eq(moe_model_open(&model, path, &options, &err), MOE_E_UNSUPPORTED, "%s", path);
+        cr_expect(strstr(err.message, "bf16") && !model, "%s", err.message);
+    }
+    const moe_model_options options = {.precision = MOE_PRECISION_BF16, .gemm = MOE_GEMM_OPENBLAS};
+    cr_expect_eq(moe_model_open(&model, MOE_FIXTURES "/exact/olmoe-clip", &options, &err), MOE_E_UNSUPPORTED);
 }
 
 /* Evaluates tokens from .. to - 1 of a request in one call; returns the hash of the last row's logits. */

@@ -8,7 +8,8 @@
 Test(limits, are_positive) {
     double bandwidth, flops;
     moe_error err = {{0}};
-    cr_assert_eq(moe_machine_limits(&bandwidth, &flops, 2, NULL, &err), MOE_OK, "%s", err.message);
+    cr_assert_eq(moe_machine_limits(&bandwidth, &flops, 2, NULL, MOE_PRECISION_FP32, &err), MOE_OK, "%s",
+                 err.message);
     cr_assert_gt(bandwidth, 0);
     cr_assert_gt(flops, 0);
 }
@@ -16,7 +17,7 @@ Test(limits, are_positive) {
 Test(limits, unknown_instruction_set) {
     double bandwidth = 1, flops = 1;
     moe_error err = {{0}};
-    cr_assert_neq(moe_machine_limits(&bandwidth, &flops, 1, "nothing", &err), MOE_OK);
+    cr_assert_neq(moe_machine_limits(&bandwidth, &flops, 1, "nothing", MOE_PRECISION_FP32, &err), MOE_OK);
     cr_assert_eq(bandwidth, 0);
     cr_assert_eq(flops, 0);
     cr_assert_neq(err.message[0], '\0');

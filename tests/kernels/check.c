@@ -134,7 +134,7 @@ static void fill_numbers(unsigned char *data, size_t n, enum check_fill kind, en
         if (f == MOE_FORMAT_F32)
             memcpy(data + 4 * i, &x, 4);
         else
-            memcpy(data + 2 * i, f == MOE_FORMAT_BF16 ? &upper : &half, 2);
+            memcpy(data + 2 * i, f == MOE_FORMAT_F16 ? &half : &upper, 2);
     }
 }
 
@@ -241,7 +241,11 @@ struct check_packed check_packed(size_t rows, size_t cols, size_t gap, enum chec
 
 struct moe_matrix check_matrix(enum moe_format f, size_t rows, size_t cols, size_t gap,
                                enum check_fill kind) {
-    if (f == MOE_FORMAT_PACKED) return check_packed(rows, cols, gap, kind).packed;
+    if (moe_format_is_packed(f)) {
+        struct moe_matrix packed = check_packed(rows, cols, gap, kind).packed;
+        packed.format = f;
+        return packed;
+    }
     const size_t bytes = moe_format_row_bytes(f, cols), row_bytes = bytes + gap;
     unsigned char *data = check_bytes(rows * row_bytes - gap, 1);
     for (size_t r = 0; r < rows; r++) {

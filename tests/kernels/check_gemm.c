@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/convert.h"
+
 struct shape {
     size_t n, cols, k;
 };
@@ -12,7 +14,7 @@ struct shape {
 /* Rows of activations: packed, and drawn from more rows than are used when `index` is wanted. */
 static struct moe_rows random_rows(const struct check *c, enum moe_format f, size_t n, size_t k,
                                    enum check_fill kind, bool gather) {
-    const size_t padded = moe_layout_padded(moe_format_layout(f), k);
+    const size_t padded = moe_layout_floats(moe_format_layout(f), k);
     const size_t ld = padded + 16 * check_below(3), stored = gather ? n + 3 : n;
     float *data = check_aligned_floats(stored * ld - (ld - padded)), *plain = check_floats(k);
     uint32_t *index = gather ? check_bytes(n * sizeof *index, sizeof *index) : NULL;
@@ -24,24 +26,32 @@ static struct moe_rows random_rows(const struct check *c, enum moe_format f, siz
     return (struct moe_rows){.data = data, .ld = ld, .n = n, .index = index};
 }
 
-/* The plain sum in double: (k / 32 + 5) roundings in each term's way, and one of the last addition. */
+static double packed_at(enum moe_layout layout, const float *row, size_t j) {
+    return (double)moe_number(layout == MOE_LAYOUT_PAIRS ? MOE_FORMAT_BF16 : MOE_FORMAT_F32, row, j);
+}
+
+/* The plain sum in double: (k / 32 + 5) roundings in each term's way, or twice as many in pairs, and one of
+ * the last addition. There subnormal operands (the others are less than 2) and results are lost, too. */
 static void near_double(enum moe_format f, const float *y, const struct moe_rows *x,
                         const struct moe_matrix *w, size_t i, size_t col) {
     const enum moe_layout layout = moe_format_layout(f);
     const size_t padded = moe_layout_padded(layout, w->cols);
     const float *row = x->data + (x->index ? x->index[i] : i) * x->ld;
-    float *weights = check_floats(w->cols), *packed = check_aligned_floats(padded);
+    float *weights = check_floats(w->cols),
+          *packed = check_aligned_floats(moe_layout_floats(layout, w->cols));
     moe_kernels_scalar.format[f].widen(weights, w, col);
     moe_kernels_scalar.layout[layout].pack(packed, weights, w->cols);
     double sum = 0, terms = 0;
     for (size_t j = 0; j < padded; j++) {
-        const double term = (double)packed[j] * (double)row[j];
+        const double term = packed_at(layout, packed, j) * packed_at(layout, row, j);
         sum += term;
         terms += fabs(term);
     }
-    const double error = ((double)padded / MOE_LANES + 6) * CHECK_U * (1 + 0x1p-10);
-    check_near(sum, (double)*y, error * terms, "gemm %s: k %zu, row %zu, column %zu", moe_format_name(f),
-               w->cols, i, col);
+    const double lanes = layout == MOE_LAYOUT_PAIRS ? MOE_LANES / 2 : MOE_LANES;
+    const double error = ((double)padded / lanes + 6) * CHECK_U * (1 + 0x1p-10);
+    const double flushed = layout == MOE_LAYOUT_PAIRS ? 3 * (double)padded * 0x1p-126 : 0;
+    check_near(sum, (double)*y, error * terms + flushed, "gemm %s: k %zu, row %zu, column %zu",
+               moe_format_name(f), w->cols, i, col);
 }
 
 static void check_shape(const struct check *c, enum moe_format f, struct shape s, enum check_fill kind) {
@@ -82,13 +92,17 @@ static void check_alone(const struct check *c, enum moe_format f, struct shape s
 }
 
 /* Packed weights give the bits that they give in BF16. */
-static void check_packed_product(const struct check *c, struct shape s, enum check_fill kind) {
-    const struct check_packed w = check_packed(s.cols, s.k, 0, kind);
-    const struct moe_rows x = random_rows(c, MOE_FORMAT_BF16, s.n, s.k, kind, false);
+static void check_packed_product(const struct check *c, enum moe_format f, struct shape s,
+                                 enum check_fill kind) {
+    const enum moe_format plain = f == MOE_FORMAT_PACKED ? MOE_FORMAT_BF16 : MOE_FORMAT_BF16_PAIRS;
+    struct check_packed w = check_packed(s.cols, s.k, 0, kind);
+    const struct moe_rows x = random_rows(c, f, s.n, s.k, kind, false);
     const size_t n = s.n * s.cols;
     float *want = check_floats(n), *got = check_floats(n);
-    c->k.format[MOE_FORMAT_BF16].gemm(want, s.cols, &x, &w.source, 0, s.cols);
-    c->k.format[MOE_FORMAT_PACKED].gemm(got, s.cols, &x, &w.packed, 0, s.cols);
+    w.source.format = plain;
+    w.packed.format = f;
+    c->k.format[plain].gemm(want, s.cols, &x, &w.source, 0, s.cols);
+    c->k.format[f].gemm(got, s.cols, &x, &w.packed, 0, s.cols);
     check_same_bits(want, got, n, "gemm packed BF16 against BF16: %zu rows, %zu columns, k %zu", s.n, s.cols,
                     s.k);
     if (kind == CHECK_UNIT) cr_assert(memcmp(want, got, n * sizeof *want) == 0); /* no NaN is among them */
@@ -115,8 +129,9 @@ void check_gemm(const struct check *c, enum moe_format f) {
     for (size_t i = 0; i < sizeof typical / sizeof *typical; i++) check_shape(c, f, typical[i], CHECK_UNIT);
     check_alone(c, f, (struct shape){37, 41, 300});
     check_alone(c, f, (struct shape){5, 100, 1000});
-    for (size_t i = 0; f == MOE_FORMAT_PACKED && i < 300; i++)
+    for (size_t i = 0; moe_format_is_packed(f) && i < 300; i++)
         check_packed_product(
-            c, (struct shape){1 + check_below(18), 1 + check_below(20), 1 + check_below(i % 3 ? 500 : 3000)},
+            c, f,
+            (struct shape){1 + check_below(18), 1 + check_below(20), 1 + check_below(i % 3 ? 500 : 3000)},
             check_below(2) ? CHECK_UNIT : (enum check_fill)check_below(CHECK_FILLS));
 }

@@ -28,7 +28,7 @@ static double plain(enum moe_format f, const unsigned char *p) {
         return (double)x;
     }
     const uint32_t half = (uint32_t)p[0] | (uint32_t)p[1] << 8;
-    return f == MOE_FORMAT_BF16 ? number(half, 8, 7, true) : number(half, 5, 10, true);
+    return f == MOE_FORMAT_F16 ? number(half, 5, 10, true) : number(half, 8, 7, true);
 }
 
 static uint32_t code(const unsigned char *row, size_t i, size_t bits) {
@@ -58,7 +58,7 @@ static float packed(const struct moe_matrix *w, size_t r, size_t i) {
 static float value(const struct moe_matrix *w, size_t r, size_t i) {
     const unsigned char *row = (const unsigned char *)w->data + r * w->row_bytes;
     const size_t bits = moe_format_bits(w->format);
-    if (w->format == MOE_FORMAT_PACKED) return packed(w, r, i);
+    if (moe_format_is_packed(w->format)) return packed(w, r, i);
     if (moe_format_is_plain(w->format)) return (float)plain(w->format, row + i * bits / 8);
     const uint32_t c = code(row, i, bits);
     const struct moe_scales *s = &w->scales;

@@ -1,0 +1,3 @@
+#include "kernels/neon/vec.h"
+#include "kernels/simd/fma_pairs.h"
+#include "kernels/simd/probe_pairs.h"
