@@ -21,6 +21,7 @@ enum {
     TILE_ROWS = 3,
     TILE_COLS = 8,
     STRIP_BLOCKS = 32,
+    PACKED_PANELS = 2, /* of packed weights: one for both halves in turn, or one each */
     /* quantised formats: columns of few rows at once */
     DOTS = 2,
     /* attention: 16 sums, four vectors of keys or values, a query or weight */

@@ -22,6 +22,7 @@ enum {
     TILE_ROWS = 2,
     TILE_COLS = 3,
     STRIP_BLOCKS = 64,
+    PACKED_PANELS = 1, /* of packed weights: one for both halves in turn, or one each */
     /* quantised formats: columns of few rows at once */
     DOTS = 2,
     /* attention: 16 sums, four vectors of keys or values, a query or weight */

@@ -1,7 +1,8 @@
 /* GEMM of one format. The file that includes it says to a multiple of how many elements columns are padded
  * (enum { PADDED_TO }), in how many HALVES a block of activations lies and how vectors of them are multiplied
- * (kernels/simd/fp32.h, pairs.h), how a strip of a group of columns is widened (widen_group), and what it
- * does with FEW_ROWS rows or fewer, which share no panel (few_rows).
+ * (kernels/simd/fp32.h, pairs.h), whether halves have a panel in turn or one each (PANELS), how a strip of a
+ * group of columns is widened (widen_group), and what it does with FEW_ROWS rows or fewer, which share no
+ * panel (few_rows).
  *
  * Weights are widened once for all rows of a group of columns, into a panel of floats that stays in the first
  * level cache: one column after the other, so that each is a stream.
@@ -96,7 +97,7 @@ struct group {
     size_t c, n_cols; /* its first column, and how many there are */
     struct ahead ahead;
     vec sum[ROWS_AT_ONCE][TILE_COLS][HALVES * UNITS]; /* between passes */
-    float panel[TILE_COLS * PANEL_LD] __attribute__((aligned(64)));
+    float panel[PANELS][TILE_COLS * PANEL_LD] __attribute__((aligned(64)));
 };
 
 /* The c-th column; of fewer than TILE_COLS the last one stands for those that are missing. */
@@ -104,8 +105,8 @@ MOE_INLINE size_t column(const struct group *g, size_t c) {
     return g->c + (c < g->n_cols ? c : g->n_cols - 1);
 }
 
-/* Widens one half of a strip of all columns of a group (column()) into its panel: of block b to panel + c *
- * PANEL_LD + b * HALF. Past the last element come zeros. */
+/* Widens one half of a strip of all columns of a group (column()) into its panel: of block b to it + c *
+ * PANEL_LD + b * HALF. Past the last element come zeros. With two panels the lower half may fill both. */
 MOE_INLINE void widen_group(struct group *g, const struct product *p, struct strip strip, int half);
 
 /* All products of at most FEW_ROWS rows, from column `first` to before `end`. */
@@ -178,7 +179,7 @@ MOE_INLINE void add_tile(struct group *g, const struct product *p, const struct 
             for (size_t r = 0; r < rows; r++) xs[r] = v_load(x[r] + b * BLOCK_FLOATS + u * VEC);
             MOE_UNROLL
             for (size_t c = 0; c < TILE_COLS; c++) {
-                vec ws = v_load(g->panel + c * PANEL_LD + b * HALF + u * VEC);
+                vec ws = v_load(g->panel[half % PANELS] + c * PANEL_LD + b * HALF + u * VEC);
                 if (rows > 1) ws = v_hold(ws);
                 MOE_UNROLL
                 for (size_t r = 0; r < rows; r++) sum[u][r][c] = multiply(ws, xs[r], sum[u][r][c]);

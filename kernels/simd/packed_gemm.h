@@ -8,6 +8,7 @@
 
 enum {
     PADDED_TO = MOE_LANES,
+    PANELS = HALVES == 2 ? PACKED_PANELS : 1,
     STREAM_BYTES = MOE_PACKED_BYTES,
     FEW_ROWS = PASS_ROWS + 4,
     PARTS = MOE_PACKED_WEIGHTS / MOE_LANES /* blocks of the layout in one of weights; divides STRIP_BLOCKS */
@@ -63,9 +64,10 @@ MOE_INLINE void load_words(words out[PARTS], const struct packed_row *row, size_
     }
 }
 
-/* Writes one half of the first n_parts parts of a block into a panel. */
-MOE_INLINE void widen_half(float *out, const struct packed_row *row, size_t b, const unsigned char *high,
-                           size_t n_parts, const int half) {
+/* Writes the first n_parts parts of a block into the panel of this half, or of both: restoring words costs
+ * more than the room of a second panel. `at`: where they begin in it. */
+MOE_INLINE void widen_block(size_t at, const struct packed_row *row, size_t b, const unsigned char *high,
+                           size_t n_parts, struct group *g, const int half) {
     MOE_UNROLL
     for (size_t u = 0; u < UNITS; u++) {
         words part[PARTS];
@@ -73,7 +75,10 @@ MOE_INLINE void widen_half(float *out, const struct packed_row *row, size_t b, c
         MOE_UNROLL
         for (size_t s = 0; s < PARTS; s++) {
             if (s >= n_parts) break;
-            v_store(out + s * HALF + u * VEC, half_of(part[s], half));
+            MOE_UNROLL
+            for (int h = 0; h < HALVES; h++)
+                if (PANELS == 2 || h == half)
+                    v_store(g->panel[h % PANELS] + at + s * HALF + u * VEC, half_of(part[s], h));
         }
     }
 }
@@ -81,12 +86,13 @@ MOE_INLINE void widen_half(float *out, const struct packed_row *row, size_t b, c
 MOE_INLINE void widen_group(struct group *g, const struct product *p, const struct strip strip,
                             const int half) {
     const size_t first = strip.at / PARTS;
+    if (PANELS == 2 && half == 1) return; /* filled together with the other */
     for (size_t c = 0; c < TILE_COLS; c++) {
         struct packed_row row;
         open_row(&row, p->w, column(g, c), first);
         for (size_t i = 0; i < strip.n; i += PARTS) {
             const size_t b = first + i / PARTS;
-            widen_half(g->panel + c * PANEL_LD + i * HALF, &row, b, take_escape(&row, b), strip.n - i, half);
+            widen_block(c * PANEL_LD + i * HALF, &row, b, take_escape(&row, b), strip.n - i, g, half);
         }
     }
 }

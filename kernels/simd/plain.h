@@ -4,6 +4,7 @@ enum {
     BLOCK_BYTES = MOE_LANES * WEIGHT_BYTES,
     STREAM_BYTES = BLOCK_BYTES,
     PADDED_TO = MOE_LANES,
+    PANELS = 1,
     FEW_ROWS = PASS_ROWS > 4 ? 10 : 4 /* two passes of four rows lose to tiles */
 };
 
@@ -27,7 +28,7 @@ MOE_INLINE void widen_group(struct group *g, const struct product *p, struct str
     const size_t n_whole = p->w->cols / MOE_LANES - strip.at, n = strip.n < n_whole ? strip.n : n_whole;
     for (size_t c = 0; c < TILE_COLS; c++) {
         const unsigned char *w = moe_matrix_row(p->w, column(g, c)) + strip.at * BLOCK_BYTES;
-        float *out = g->panel + c * PANEL_LD;
+        float *out = g->panel[0] + c * PANEL_LD;
         for (size_t b = 0; b < n; b++) widen_half(out + b * HALF, w + b * BLOCK_BYTES, half);
         if (n == strip.n) continue;
         unsigned char room[BLOCK_BYTES];

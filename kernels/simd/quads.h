@@ -13,6 +13,7 @@ enum {
     BLOCK_SHIFT = 6,
     CODES_BYTES = BLOCK * BITS / 8,
     PADDED_TO = MOE_QUADS_BLOCK,
+    PANELS = 1,
     FEW_ROWS = DOT_ROWS,
     DOT_AHEAD = 8 << 10, /* how far ahead of few rows' products weights are asked for */
     DOT_LINES = (DOTS * BLOCK * BITS / 8 + 63) / 64 /* of codes of a single row's columns, per block */
@@ -151,7 +152,7 @@ MOE_INLINE void widen_group(struct group *g, const struct product *p, const stru
     numbers.from = NULL;
     for (size_t c = 0; c < TILE_COLS; c++) {
         const unsigned char *codes = moe_matrix_row(p->w, column(g, c)) + at * CODES_BYTES;
-        float *out = g->panel + c * PANEL_LD;
+        float *out = g->panel[0] + c * PANEL_LD;
         numbers_load(&numbers, p->w, column(g, c), at, n_blocks);
         widen_strip(out, codes, n, &numbers, half);
         if (n == n_blocks) continue;
