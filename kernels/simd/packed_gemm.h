@@ -67,7 +67,7 @@ MOE_INLINE void load_words(words out[PARTS], const struct packed_row *row, size_
 /* Writes the first n_parts parts of a block into the panel of this half, or of both: restoring words costs
  * more than the room of a second panel. `at`: where they begin in it. */
 MOE_INLINE void widen_block(size_t at, const struct packed_row *row, size_t b, const unsigned char *high,
-                           size_t n_parts, struct group *g, const int half) {
+                            size_t n_parts, struct group *g, const int half) {
     MOE_UNROLL
     for (size_t u = 0; u < UNITS; u++) {
         words part[PARTS];
