@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "cli/common.h"
-#include "kernels/openblas.h"
 
 const char program_name[] = "kernel_bench";
 
@@ -167,7 +166,9 @@ int main(int argc, char **argv) {
     b.set = &set;
     if (set.op && !is_operation(set.op)) die(STATUS_USAGE, "--op: '%s' is no operation", set.op);
     bench_open(&b);
-    if (moe_openblas_available()) moe_openblas_start();
+    moe_error err = {{0}};
+    if (set.groups && moe_openblas_available() && moe_openblas_open(&b.openblas, &err) != MOE_OK)
+        die(STATUS_FAILED, "%s", err.message);
     enum moe_isa fastest;
     moe_isa_select(&fastest, NULL, NULL);
     for (int i = 0; i < MOE_ISA_COUNT; i++) {

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cli/output.h"
+#include "kernels/openblas.h"
 #include "kernels/select.h"
 
 enum {
@@ -29,11 +30,12 @@ struct bench {
     const struct settings *set;
     const char *isa;
     struct moe_kernels k;
-    double flops[2];            /* FLOP/s of this instruction set's multiply-adds, by moe_precision */
-    double bandwidth[LEVELS];   /* byte/s */
-    size_t level_bytes[LEVELS]; /* what fits; SIZE_MAX for memory */
-    unsigned char *big;         /* [big_bytes], beyond the last cache: small random numbers in any format */
-    unsigned char *powers;      /* [big_bytes / 16]: scales of MXFP4, moderate too */
+    struct moe_openblas openblas; /* open where groups are measured and the build has it */
+    double flops[2];              /* FLOP/s of this instruction set's multiply-adds, by moe_precision */
+    double bandwidth[LEVELS];     /* byte/s */
+    size_t level_bytes[LEVELS];   /* what fits; SIZE_MAX for memory */
+    unsigned char *big;           /* [big_bytes], beyond the last cache: small random numbers in any format */
+    unsigned char *powers;        /* [big_bytes / 16]: scales of MXFP4, moderate too */
     size_t big_bytes;
     uint32_t *first, *block; /* of PACKED, room for a matrix of big_bytes whose rows are one block or more */
     volatile float sink;

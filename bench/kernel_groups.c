@@ -4,7 +4,6 @@
 
 #include "bench/kernel_bench.h"
 #include "cli/common.h"
-#include "kernels/openblas.h"
 
 enum { GROUP_EXPERTS = 32 };
 
@@ -25,10 +24,10 @@ static void group_native(struct bench *b, struct group *g) {
     }
 }
 
-typedef void openblas_fn(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols,
-                         size_t k);
+typedef void openblas_fn(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                         size_t n_problems, size_t n_cols, size_t k);
 
-static void group_openblas(struct group *g, openblas_fn *gemm) {
+static void group_openblas(const struct bench *b, struct group *g, openblas_fn *gemm) {
     struct moe_openblas_problem p[GROUP_EXPERTS];
     for (size_t e = 0; e < GROUP_EXPERTS; e++)
         p[e] = (struct moe_openblas_problem){.y = g->y + e * g->rows * g->cols,
@@ -38,7 +37,7 @@ static void group_openblas(struct group *g, openblas_fn *gemm) {
                                              .ld_y = g->cols,
                                              .ld_x = g->k,
                                              .ld_w = g->k};
-    gemm(p, GROUP_EXPERTS, g->cols, g->k);
+    gemm(&b->openblas, p, GROUP_EXPERTS, g->cols, g->k);
 }
 
 static void widen_all(struct bench *b, struct group *g) {
@@ -52,8 +51,8 @@ enum candidate { NATIVE, BATCH, BATCH_WIDENING, LOOP, CANDIDATES };
 static void run_candidate(struct bench *b, struct group *g, enum candidate c) {
     if (c == NATIVE) group_native(b, g);
     if (c == BATCH_WIDENING) widen_all(b, g);
-    if (c == BATCH || c == BATCH_WIDENING) group_openblas(g, moe_openblas_gemm);
-    if (c == LOOP) group_openblas(g, moe_openblas_gemm_loop);
+    if (c == BATCH || c == BATCH_WIDENING) group_openblas(b, g, moe_openblas_gemm);
+    if (c == LOOP) group_openblas(b, g, moe_openblas_gemm_loop);
 }
 
 static void report_group(struct bench *b, const struct group *g, double (*sample)[MAX_SAMPLES], int last) {

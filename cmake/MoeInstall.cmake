@@ -7,7 +7,7 @@ if(MOE_SCIPY_OPENBLAS)
     install(FILES ${MOE_SCIPY_OPENBLAS} DESTINATION ${CMAKE_INSTALL_LIBDIR}/moe)
     set_target_properties(moe PROPERTIES INSTALL_RPATH "$ORIGIN/moe")
 else()
-    set_target_properties(moe PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+    set_target_properties(moe PROPERTIES INSTALL_RPATH "${CMAKE_BUILD_RPATH}")
 endif()
 
 install(TARGETS moe LIBRARY PUBLIC_HEADER)

@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernels/openblas.h"
-
 enum {
     TILE_STEP = 24, /* a multiple of the columns that every native tile takes at once */
     TILE_MAX = 96,  /* native; 384 KiB of bf16 weights at 2048 columns */
@@ -96,8 +94,8 @@ struct wave {
     const float *rows_at;
 };
 
-static void flush(struct wave *w) {
-    moe_openblas_gemm(w->items, w->n, w->n_columns, w->k);
+static void flush(const struct moe_openblas *blas, struct wave *w) {
+    moe_openblas_gemm(blas, w->items, w->n, w->n_columns, w->k);
     *w = (struct wave){0};
 }
 
@@ -139,7 +137,7 @@ static void run_openblas(struct moe_worker *worker, const struct moe_gemm_backen
         bool other = w.n && (w.n_columns != n || w.k != k);
         if (other || w.n == WAVE || w.used_weights + n * k > scratch->n_weights ||
             w.used_rows + p->n_rows * k > scratch->n_rows)
-            flush(&w);
+            flush(backend->openblas, &w);
         w.n_columns = n;
         w.k = k;
         const float *weights = widen(&w, p, first, n, backend, scratch);
@@ -152,7 +150,7 @@ static void run_openblas(struct moe_worker *worker, const struct moe_gemm_backen
                                                        .ld_x = p->index ? k : row_distance(p),
                                                        .ld_w = k};
     }
-    if (w.n) flush(&w);
+    if (w.n) flush(backend->openblas, &w);
 }
 
 static void count(moe_counters *counters, const struct moe_problem *problems, size_t n_problems) {

@@ -7,6 +7,7 @@
 #include "engine/moe.h"
 #include "engine/threads.h"
 #include "kernels/kernels.h"
+#include "kernels/openblas.h"
 
 /* Rows of activations, kept in every layout that some matrix of the model wants. Rows are padded to
  * whole blocks of every layout with zeros that nobody writes. */
@@ -44,7 +45,7 @@ void moe_openblas_scratch_take(struct moe_openblas_scratch *out, struct moe_aren
 
 struct moe_gemm_backend {
     const struct moe_kernels *kernels;
-    bool openblas;
+    const struct moe_openblas *openblas;  /* NULL: natively */
     struct moe_openblas_scratch *scratch; /* [n_workers], with OpenBLAS only */
     moe_counters *counters;               /* weight_bytes and flops, by worker 0 */
 };

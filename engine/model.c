@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "kernels/openblas.h"
 #include "kernels/select.h"
 #include "loader/file.h"
 #include "loader/json.h"
@@ -75,14 +74,13 @@ static moe_status choose_kernels(struct moe_model *m, const moe_model_options *o
     enum moe_isa isa;
     MOE_TRY(moe_isa_select(&isa, opt->isa, err));
     moe_kernels_select(&m->kernels, isa);
-    m->openblas = opt->gemm == MOE_GEMM_OPENBLAS;
-    if (m->openblas && opt->precision == MOE_PRECISION_BF16)
+    m->uses_openblas = opt->gemm == MOE_GEMM_OPENBLAS;
+    if (m->uses_openblas && opt->precision == MOE_PRECISION_BF16)
         return MOE_FAIL(err, MOE_E_UNSUPPORTED, "precision bf16: native GEMM only");
-    if (m->openblas && !moe_openblas_available())
-        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "gemm openblas: this build has no OpenBLAS");
+    if (m->uses_openblas) MOE_TRY(moe_openblas_open(&m->openblas, err));
     m->info.precision = opt->precision == MOE_PRECISION_BF16 ? "bf16" : "fp32";
     m->info.isa = moe_isa_get_name(isa);
-    m->info.gemm = m->openblas ? moe_openblas_name() : "native";
+    m->info.gemm = m->uses_openblas ? moe_openblas_name() : "native";
     return MOE_OK;
 }
 

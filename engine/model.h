@@ -4,6 +4,7 @@
 
 #include "engine/moe.h"
 #include "kernels/kernels.h"
+#include "kernels/openblas.h"
 #include "engine/repack.h"
 #include "loader/checkpoint.h"
 #include "models/spec.h"
@@ -19,7 +20,8 @@ struct moe_model {
     struct moe_weights weights;
     struct moe_repacked repacked; /* what weights borrow besides */
     struct moe_kernels kernels;
-    bool openblas;
+    bool uses_openblas;
+    struct moe_openblas openblas;
     int64_t eos[MOE_MAX_EOS];
     moe_model_info info;
 };

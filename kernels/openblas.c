@@ -1,26 +1,50 @@
-/* The build decides (cmake/MoeOpenBLAS.cmake): MOE_HAVE_OPENBLAS, MOE_HAVE_SGEMM_BATCH (since OpenBLAS
- * 0.3.28), MOE_OPENBLAS_PREFIXED (PyPI's build, whose symbols start with scipy_ so that it can share a
- * process). */
+/* The build decides (cmake/MoeOpenBLAS.cmake): MOE_HAVE_OPENBLAS, MOE_OPENBLAS_FILE (what is loaded, found
+ * like any shared library), MOE_HAVE_SGEMM_BATCH (since OpenBLAS 0.3.28), MOE_OPENBLAS_PREFIXED (PyPI's
+ * build, whose symbols start with scipy_ so that it can share a process). */
 #include "kernels/openblas.h"
 
 #ifdef MOE_HAVE_OPENBLAS
 #include <assert.h>
+#include <dlfcn.h>
 #include <limits.h>
+#include <string.h>
 
 #include <cblas.h>
 
 #ifdef MOE_OPENBLAS_PREFIXED
-#define BLAS(name) scipy_##name
+#define BLAS(name)   scipy_##name
+#define SYMBOL(name) "scipy_" #name
 #else
-#define BLAS(name) name
+#define BLAS(name)   name
+#define SYMBOL(name) #name
 #endif
+/* a function of the library, called through the type that its header gives it */
+#define CALL(function, name) ((__typeof__(&BLAS(name)))(function))
 
 bool moe_openblas_available(void) {
     return true;
 }
 
-void moe_openblas_start(void) {
-    BLAS(openblas_set_num_threads)(1);
+static moe_status find(void (**out)(void), void *library, const char *symbol, moe_error *err) {
+    void *address = dlsym(library, symbol);
+    if (!address) return MOE_FAIL(err, MOE_E_IO, "gemm openblas: %s has no %s", MOE_OPENBLAS_FILE, symbol);
+    memcpy(out, &address, sizeof address); /* POSIX has both alike, C does not */
+    return MOE_OK;
+}
+
+moe_status moe_openblas_open(struct moe_openblas *out, moe_error *err) {
+    void (*set_threads)(void);
+    *out = (struct moe_openblas){0};
+    void *library = dlopen(MOE_OPENBLAS_FILE, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) return MOE_FAIL(err, MOE_E_IO, "gemm openblas: cannot be loaded: %s", dlerror());
+    moe_status status = find(&out->sgemm, library, SYMBOL(cblas_sgemm), err);
+#ifdef MOE_HAVE_SGEMM_BATCH
+    if (status == MOE_OK) status = find(&out->sgemm_batch, library, SYMBOL(cblas_sgemm_batch), err);
+#endif
+    if (status == MOE_OK) status = find(&set_threads, library, SYMBOL(openblas_set_num_threads), err);
+    if (status == MOE_OK) CALL(set_threads, openblas_set_num_threads)(1);
+    dlclose(library);
+    return status;
 }
 
 static blasint dim(size_t n) {
@@ -28,13 +52,13 @@ static blasint dim(size_t n) {
     return (blasint)n;
 }
 
-void moe_openblas_gemm_loop(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols,
-                            size_t k) {
+void moe_openblas_gemm_loop(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                            size_t n_problems, size_t n_cols, size_t k) {
     if (n_cols == 0) return;
     for (size_t i = 0; i < n_problems; i++) {
         const struct moe_openblas_problem *p = &problems[i];
         if (p->n == 0) continue;
-        BLAS(cblas_sgemm)
+        CALL(blas->sgemm, cblas_sgemm)
         (CblasRowMajor, CblasNoTrans, CblasTrans, dim(p->n), dim(n_cols), dim(k), 1, p->x, dim(p->ld_x), p->w,
          dim(p->ld_w), 0, p->y, dim(p->ld_y));
     }
@@ -57,16 +81,16 @@ struct batch {
     float *y[BATCH];
 };
 
-static void flush(struct batch *b) {
+static void flush(const struct moe_openblas *blas, struct batch *b) {
     if (b->n == 0) return;
-    BLAS(cblas_sgemm_batch)
+    CALL(blas->sgemm_batch, cblas_sgemm_batch)
     (CblasRowMajor, b->no, b->yes, b->m, b->cols, b->k, b->one, b->x, b->ld_x, b->w, b->ld_w, b->zero, b->y,
      b->ld_y, b->n, b->size);
     b->n = 0;
 }
 
-void moe_openblas_gemm(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols,
-                       size_t k) {
+void moe_openblas_gemm(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                       size_t n_problems, size_t n_cols, size_t k) {
     struct batch b;
     b.n = 0;
     for (size_t i = 0; i < n_problems && n_cols > 0; i++) {
@@ -87,9 +111,9 @@ void moe_openblas_gemm(const struct moe_openblas_problem *problems, size_t n_pro
         b.x[j] = p->x;
         b.w[j] = p->w;
         b.y[j] = p->y;
-        if (b.n == BATCH) flush(&b);
+        if (b.n == BATCH) flush(blas, &b);
     }
-    flush(&b);
+    flush(blas, &b);
 }
 
 #else
@@ -98,9 +122,9 @@ const char *moe_openblas_name(void) {
     return "openblas (loop)";
 }
 
-void moe_openblas_gemm(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols,
-                       size_t k) {
-    moe_openblas_gemm_loop(problems, n_problems, n_cols, k);
+void moe_openblas_gemm(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                       size_t n_problems, size_t n_cols, size_t k) {
+    moe_openblas_gemm_loop(blas, problems, n_problems, n_cols, k);
 }
 
 #endif
@@ -116,19 +140,20 @@ const char *moe_openblas_name(void) {
     return "openblas (absent)";
 }
 
-void moe_openblas_start(void) {
+moe_status moe_openblas_open(struct moe_openblas *out, moe_error *err) {
+    *out = (struct moe_openblas){0};
+    return MOE_FAIL(err, MOE_E_UNSUPPORTED, "gemm openblas: this build has no OpenBLAS");
+}
+
+void moe_openblas_gemm(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                       size_t n_problems, size_t n_cols, size_t k) {
+    (void)blas, (void)problems, (void)n_problems, (void)n_cols, (void)k;
     assert(!"this build has no OpenBLAS");
 }
 
-void moe_openblas_gemm(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols,
-                       size_t k) {
-    (void)problems, (void)n_problems, (void)n_cols, (void)k;
-    assert(!"this build has no OpenBLAS");
-}
-
-void moe_openblas_gemm_loop(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols,
-                            size_t k) {
-    moe_openblas_gemm(problems, n_problems, n_cols, k);
+void moe_openblas_gemm_loop(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                            size_t n_problems, size_t n_cols, size_t k) {
+    moe_openblas_gemm(blas, problems, n_problems, n_cols, k);
 }
 
 #endif

@@ -8,7 +8,10 @@
 
 #include "kernels/openblas.h"
 
-typedef void gemm_fn(const struct moe_openblas_problem *problems, size_t n_problems, size_t n_cols, size_t k);
+typedef void gemm_fn(const struct moe_openblas *blas, const struct moe_openblas_problem *problems,
+                     size_t n_problems, size_t n_cols, size_t k);
+
+static struct moe_openblas blas;
 
 enum { PROBLEMS = 37 }; /* past one batch */
 
@@ -45,7 +48,7 @@ static void check_list(gemm_fn *gemm, size_t n_problems, size_t n_cols, size_t k
                                              .ld_x = ld,
                                              .ld_w = ld};
     }
-    gemm(p, n_problems, n_cols, k);
+    gemm(&blas, p, n_problems, n_cols, k);
     for (size_t i = 0; i < n_problems; i++) {
         near_double(&p[i], n_cols, k);
         for (size_t j = 0; j < 20 * ld_y; j++)
@@ -55,9 +58,15 @@ static void check_list(gemm_fn *gemm, size_t n_problems, size_t n_cols, size_t k
     check_reset();
 }
 
+static void load(void) {
+    moe_error err = {{0}};
+    moe_status status = moe_openblas_open(&blas, &err);
+    cr_assert_eq(status, moe_openblas_available() ? MOE_OK : MOE_E_UNSUPPORTED, "%s", err.message);
+    if (status != MOE_OK) cr_skip("this build has no OpenBLAS");
+}
+
 static void check_all(gemm_fn *gemm) {
-    if (!moe_openblas_available()) cr_skip("this build has no OpenBLAS");
-    moe_openblas_start();
+    load();
     check_list(gemm, 0, 3, 4);
     check_list(gemm, 3, 0, 4);
     for (size_t k = 1; k < 40; k++) check_list(gemm, 1 + check_below(4), 1 + check_below(40), k);
@@ -76,7 +85,7 @@ Test(openblas, loop) {
 enum { WORKERS = 4, K = 512, COLS = 256, ROWS = 64 };
 
 static void *work(void *problem) {
-    for (int i = 0; i < 10; i++) moe_openblas_gemm(problem, 1, COLS, K);
+    for (int i = 0; i < 10; i++) moe_openblas_gemm(&blas, problem, 1, COLS, K);
     return NULL;
 }
 
@@ -91,8 +100,7 @@ static size_t count_threads(void) {
 /* Several callers at once, as the engine's workers are, and no threads of its own: right, and no thread more.
  */
 Test(openblas, callers_bring_the_threads) {
-    if (!moe_openblas_available()) cr_skip("this build has no OpenBLAS");
-    moe_openblas_start();
+    load();
     float *w = check_floats(COLS * K), *x = check_floats(ROWS * K), *y = check_floats(WORKERS * ROWS * COLS);
     check_fill(w, COLS * K, CHECK_UNIT);
     check_fill(x, ROWS * K, CHECK_UNIT);
