@@ -18,7 +18,7 @@
 
 #include "cli/common.h"
 
-enum { GRACE_MS = 500, LAST_RESORT_S = 1 };
+enum { GRACE_MS = 500, LAST_RESORT_S = 1, STACK_BYTES = 512 << 10 };
 
 static volatile sig_atomic_t signal_caught;
 static volatile sig_atomic_t is_orderly;
@@ -93,7 +93,10 @@ void signals_begin(finish_fn *finish, void *context) {
     sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    int failed = pthread_create(&thread, NULL, wait_and_finish, f);
+    pthread_attr_t attributes;
+    int failed = pthread_attr_init(&attributes);
+    if (!failed) failed = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    if (!failed) failed = pthread_create(&thread, &attributes, wait_and_finish, f);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed) die(STATUS_FAILED, "cannot start a thread: %s", strerror(failed));
     pthread_detach(thread);

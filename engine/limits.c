@@ -104,6 +104,8 @@ moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads
     *bandwidth = *flops = 0;
     MOE_TRY(moe_isa_select(&selected, isa, err));
     moe_kernels_select(&kernels, selected);
+    size_t n = n_threads ? n_threads : moe_physical_cores();
+    MOE_TRY(moe_team_open(&team, n, err));
     size_t bytes = buffer_bytes(), mapped = bytes + HUGE_PAGE;
     unsigned char *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory: %zu bytes wanted", mapped);
@@ -112,8 +114,6 @@ moe_status moe_machine_limits(double *bandwidth, double *flops, size_t n_threads
                       .data = map + (-(uintptr_t)map & (HUGE_PAGE - 1)),
                       .bytes = bytes};
     madvise(p.data, bytes, MADV_HUGEPAGE); /* where it is refused, small pages are what is possible */
-    size_t n = n_threads ? n_threads : moe_physical_cores();
-    moe_team_init(&team);
     *bandwidth = memory_bandwidth(&p, &kernels, &team, n);
     *flops = (double)n * FMA_ROUNDS * MOE_PROBE_FLOPS / fastest(&team, n, multiply_add, &p);
     munmap(map, mapped);

@@ -4,9 +4,9 @@
  * The only public header; it depends on nothing but C99.
  *
  * Conventions: `out` parameters come first and are NULL after a failure; `err` comes last, may be NULL, and
- * receives one line. The library never exits, never prints, and starts no thread outside a call (an OpenBLAS
- * that it is linked with may have idle ones). A model may be shared by threads; a session, a decoder or a
- * sampler belongs to one thread at a time. */
+ * receives one line. The library never exits, never prints, and starts no thread outside a call (OpenBLAS,
+ * which is loaded if a model asks for it, may keep idle ones). A model may be shared by threads; a session, a
+ * decoder or a sampler belongs to one thread at a time. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -158,7 +158,8 @@ typedef struct moe_counters {
 /* Bytes a session with these options would take, without taking them. */
 MOE_API moe_status moe_session_measure(size_t *bytes, const moe_model *model, const moe_session_options *opt,
                                        moe_error *err);
-/* Takes all the memory that evaluation will need. MOE_E_MEMORY if this machine does not have it. */
+/* Takes all the memory that evaluation will need. MOE_E_MEMORY if this machine does not have it, or as many
+ * threads. */
 MOE_API moe_status moe_session_open(moe_session **out, const moe_model *model, const moe_session_options *opt,
                                     moe_error *err);
 MOE_API void moe_session_close(moe_session *session); /* NULL is fine */

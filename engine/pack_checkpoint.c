@@ -303,8 +303,8 @@ moe_status moe_pack_checkpoint(moe_pack_report *report, const char *model, const
     struct job j = {.model = model, .place = place, .report = report};
     *report = (moe_pack_report){0};
     j.is_file = moe_pack_has_suffix(place, ".safetensors");
-    moe_pack_work_init(&j.work, opt);
-    moe_status status = pack(&j, err);
+    moe_status status = moe_pack_work_open(&j.work, opt, err);
+    if (status == MOE_OK) status = pack(&j, err);
     moe_staging_close(j.staging);
     moe_checkpoint_close(j.source);
     free(j.matrices);

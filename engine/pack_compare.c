@@ -207,8 +207,8 @@ moe_status moe_pack_compare(moe_pack_report *report, const char *model, const ch
     struct moe_pack_work work;
     struct moe_checkpoint *a = NULL, *b = NULL;
     *report = (moe_pack_report){0};
-    moe_pack_work_init(&work, opt);
-    moe_status status = moe_checkpoint_open(&a, model, err);
+    moe_status status = moe_pack_work_open(&work, opt, err);
+    if (status == MOE_OK) status = moe_checkpoint_open(&a, model, err);
     if (status == MOE_OK) status = moe_checkpoint_open(&b, packed, err);
     if (status == MOE_OK) status = moe_pack_compare_checkpoints(a, b, &work, report, err);
     moe_checkpoint_close(b);
@@ -288,7 +288,7 @@ moe_status moe_pack_verify(moe_pack_report *report, const char *packed, const mo
     struct moe_safetensors *st;
     char *file;
     *report = (moe_pack_report){0};
-    moe_pack_work_init(&work, opt);
+    MOE_TRY(moe_pack_work_open(&work, opt, err));
     MOE_TRY(moe_pack_file_of(&file, packed, err));
     moe_status status = moe_safetensors_open(&st, file, err);
     free(file);

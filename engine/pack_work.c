@@ -6,11 +6,11 @@
 #include <string.h>
 #include <xxhash.h>
 
-void moe_pack_work_init(struct moe_pack_work *work, const moe_pack_options *opt) {
+moe_status moe_pack_work_open(struct moe_pack_work *work, const moe_pack_options *opt, moe_error *err) {
     static const moe_pack_options defaults = {0};
     *work = (struct moe_pack_work){.options = opt ? *opt : defaults};
     if (!work->options.n_threads) work->options.n_threads = moe_physical_cores();
-    moe_team_init(&work->team);
+    return moe_team_open(&work->team, work->options.n_threads, err);
 }
 
 void moe_pack_work_begin(struct moe_pack_work *work, const char *phase, uint64_t total) {

@@ -24,8 +24,8 @@ struct moe_pack_work {
     struct moe_team team;
 };
 
-/* opt may be NULL. */
-void moe_pack_work_init(struct moe_pack_work *work, const moe_pack_options *opt);
+/* opt may be NULL. MOE_E_MEMORY if its threads cannot be had. */
+moe_status moe_pack_work_open(struct moe_pack_work *work, const moe_pack_options *opt, moe_error *err);
 void moe_pack_work_begin(struct moe_pack_work *work, const char *phase, uint64_t total);
 /* `bytes` more are done. MOE_E_CANCELLED if the caller wants no more. */
 moe_status moe_pack_work_advance(struct moe_pack_work *work, uint64_t bytes, moe_error *err);

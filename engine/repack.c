@@ -285,7 +285,7 @@ static moe_status run(struct repack *p, struct moe_repacked *out, struct moe_wei
     uint64_t before = count_bytes(p);
     MOE_TRY(map_places(p, out, err));
     struct moe_team team;
-    moe_team_init(&team);
+    MOE_TRY(moe_team_open(&team, p->options->n_threads, err));
     atomic_init(&p->used, p->bytes);
     moe_team_run(&team, p->options->n_threads, work, p);
     if (atomic_load(&p->exhausted))

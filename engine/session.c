@@ -8,7 +8,6 @@
 
 #include "base/machine.h"
 #include "engine/forward.h"
-#include "kernels/openblas.h"
 
 enum { DEFAULT_ROWS = 512, MAX_SEQUENCES = 4096, MAX_THREADS = 1024, MAX_CONTEXT = 1 << 28 };
 
@@ -80,7 +79,8 @@ static moe_status measure(struct moe_session *s, const moe_model *model, const m
     *s = (struct moe_session){.model = model, .options = *opt};
     s->fits_threads = !opt->n_threads;
     MOE_TRY(check_options(&s->options, err));
-    s->gemm = (struct moe_gemm_backend){.kernels = &model->kernels, .openblas = model->openblas};
+    s->gemm = (struct moe_gemm_backend){.kernels = &model->kernels,
+                                        .openblas = model->uses_openblas ? &model->openblas : NULL};
     lay_out(s);
     if (s->arena.overflow)
         return MOE_FAIL(err, MOE_E_MEMORY,
@@ -109,9 +109,9 @@ static moe_status open_session(struct moe_session *s, const moe_model *model, co
     MOE_TRY(moe_arena_back(&s->arena, err));
     lay_out(s);
     s->gemm.counters = &s->counters;
-    moe_team_init(&s->team);
-    if (s->gemm.openblas) moe_openblas_start();
-    return MOE_OK;
+    moe_status status = moe_team_open(&s->team, s->options.n_threads, err);
+    if (status != MOE_OK) moe_arena_free(&s->arena);
+    return status;
 }
 
 moe_status moe_session_open(moe_session **out, const moe_model *model, const moe_session_options *opt,

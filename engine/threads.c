@@ -4,7 +4,10 @@
 #include "engine/threads.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Turns of spinning before the processor is given away: a few microseconds, longer than an even phase's
  * imbalance. */
@@ -18,10 +21,35 @@ static inline void pause_spin(void) {
 #endif
 }
 
-void moe_team_init(struct moe_team *team) {
+static void *wait_for(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Whether so many threads can be had: they are started, all at once, and end again. What their stacks took is
+ * kept by the C library for the next ones. */
+static moe_status try_threads(size_t n, moe_error *err) {
+    pthread_t *threads = calloc(n, sizeof *threads);
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    size_t started = 0;
+    int failed = 0;
+    if (!threads) return MOE_FAIL(err, MOE_E_MEMORY, "threads: out of memory for %zu", n);
+    pthread_mutex_lock(&gate);
+    while (started < n && (failed = pthread_create(&threads[started], NULL, wait_for, &gate)) == 0) started++;
+    pthread_mutex_unlock(&gate);
+    for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    free(threads);
+    if (started == n) return MOE_OK;
+    return MOE_FAIL(err, MOE_E_MEMORY, "threads: %zu wanted, %zu can be had: %s", n + 1, started + 1,
+                    strerror(failed));
+}
+
+moe_status moe_team_open(struct moe_team *team, size_t n_workers, moe_error *err) {
     atomic_init(&team->arrived, 0);
     atomic_init(&team->generation, 0);
     atomic_init(&team->next_task, 0);
+    return n_workers > 1 ? try_threads(n_workers - 1, err) : MOE_OK;
 }
 
 void moe_worker_barrier(struct moe_worker *worker) {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "base/status.h"
 
 struct moe_team {
     /* each on its own cache line: all workers spin on `generation` while others still take tasks */
@@ -24,7 +25,9 @@ struct moe_worker {
 
 typedef void moe_work_fn(struct moe_worker *worker, void *context);
 
-void moe_team_init(struct moe_team *team);
+/* A team of n_workers, the caller's thread among them. MOE_E_MEMORY if the system does not let the process
+ * have as many threads, which OpenMP would answer by ending the process. */
+moe_status moe_team_open(struct moe_team *team, size_t n_workers, moe_error *err);
 /* Runs fn once on each of n_workers workers (fewer where the system or an enclosing parallel region grants
  * fewer) and returns when all have; nothing may fail in it. */
 void moe_team_run(struct moe_team *team, size_t n_workers, moe_work_fn *fn, void *context);
