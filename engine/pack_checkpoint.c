@@ -129,49 +129,60 @@ static bool is_of_model(const struct job *j) {
     return false;
 }
 
-/* Whether a directory holds files alone; *n counts them. */
-static bool holds_files(const char *dir, size_t *n) {
-    DIR *d = opendir(dir);
-    bool files = d;
+static moe_status fail_foreign(const struct job *j, moe_error *err) {
+    return MOE_FAIL(err, MOE_E_ARGUMENT, "%s: is there already, and is no packed checkpoint to be replaced",
+                    j->place);
+}
+
+/* How many files a directory holds, if it holds nothing else. */
+static moe_status count_files(size_t *n, const struct job *j, moe_error *err) {
+    DIR *d = opendir(j->place);
+    bool files = true;
     *n = 0;
-    for (struct dirent *e; d && (e = readdir(d));) {
+    if (!d) return MOE_FAIL(err, MOE_E_IO, "%s: cannot be read: %s", j->place, strerror(errno));
+    for (struct dirent *e; (e = readdir(d));) {
         struct stat st;
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
         files &= fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode);
         ++*n;
     }
-    if (d) closedir(d);
-    return files;
+    closedir(d);
+    return files ? MOE_OK : fail_foreign(j, err);
+}
+
+static moe_status check_packed(const struct job *j, const char *file, moe_error *err) {
+    struct moe_safetensors *st;
+    moe_status status = moe_safetensors_open(&st, file, err);
+    if (status == MOE_OK && !moe_safetensors_metadata(st, MOE_PACK_VERSION_KEY))
+        status = fail_foreign(j, err);
+    moe_safetensors_close(st);
+    struct stat info; /* a file that is none of ours, or none at all, is not one that could not be read */
+    bool is_unread = status == MOE_E_MEMORY || (status == MOE_E_IO && stat(file, &info) == 0);
+    return status == MOE_OK || is_unread ? status : fail_foreign(j, err);
 }
 
 /* Only what this program wrote may be replaced: a name mistyped must not cost a directory. */
-static bool is_replaceable(const struct job *j, moe_status *status, moe_error *err) {
-    struct moe_safetensors *st;
-    struct stat info;
+static moe_status check_replaceable(const struct job *j, bool is_directory, moe_error *err) {
     char *file;
     size_t n;
-    bool is_directory = lstat(j->place, &info) == 0 && S_ISDIR(info.st_mode);
-    if (is_directory == j->is_file || (is_directory && !holds_files(j->place, &n))) return false;
-    if (is_directory && n == 0) return true;
-    if ((*status = moe_pack_file_of(&file, j->place, err)) != MOE_OK) return false;
-    bool is_packed =
-        moe_safetensors_open(&st, file, NULL) == MOE_OK && moe_safetensors_metadata(st, MOE_PACK_VERSION_KEY);
-    moe_safetensors_close(st);
+    if (is_directory == j->is_file) return fail_foreign(j, err);
+    if (is_directory) {
+        MOE_TRY(count_files(&n, j, err));
+        if (n == 0) return MOE_OK;
+    }
+    MOE_TRY(moe_pack_file_of(&file, j->place, err));
+    moe_status status = check_packed(j, file, err);
     free(file);
-    return is_packed;
+    return status;
 }
 
 static moe_status check_place(const struct job *j, moe_error *err) {
     struct stat st;
-    moe_status status = MOE_OK;
     if (!*j->place) return MOE_FAIL(err, MOE_E_ARGUMENT, "the name of the place to pack to is empty");
     if (lstat(j->place, &st) != 0) return MOE_OK;
     if (is_of_model(j)) return MOE_FAIL(err, MOE_E_ARGUMENT, "%s: is the model itself", j->place);
     if (!j->work.options.replace) return MOE_FAIL(err, MOE_E_ARGUMENT, "%s: is there already", j->place);
-    if (is_replaceable(j, &status, err)) return MOE_OK;
-    MOE_TRY(status);
-    return MOE_FAIL(err, MOE_E_ARGUMENT, "%s: is there already, and is no packed checkpoint to be replaced",
-                    j->place);
+    return check_replaceable(j, S_ISDIR(st.st_mode), err);
 }
 
 /* ---- the small files ---------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ static moe_status find(void (**out)(void), void *library, const char *symbol, mo
 }
 
 moe_status moe_openblas_open(struct moe_openblas *out, moe_error *err) {
-    void (*set_threads)(void);
+    void (*set_threads)(void) = NULL;
     *out = (struct moe_openblas){0};
     void *library = dlopen(MOE_OPENBLAS_FILE, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!library) return MOE_FAIL(err, MOE_E_IO, "gemm openblas: cannot be loaded: %s", dlerror());

@@ -15,6 +15,7 @@ enum { MAX_TRIES = 100, MAX_BESIDE = 8, COPY_BYTES = 1 << 16 };
 
 struct moe_staging {
     char *place, *parent, *dir;
+    DIR *files; /* of dir: open from the start, so that removing them needs nothing more */
     bool is_published;
     char *beside[MAX_BESIDE]; /* paths of what was moved there */
     size_t n_beside;
@@ -45,11 +46,14 @@ static int rename_new(const char *from, const char *to) {
     return -1;
 }
 
-static moe_status sync_directory(const char *dir, moe_error *err) {
-    int fd;
-    do fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0) return fail_io(dir, "opened", err);
+static moe_status open_directory(int *fd, const char *dir, moe_error *err) {
+    do *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (*fd < 0 && errno == EINTR);
+    return *fd < 0 ? fail_io(dir, "opened", err) : MOE_OK;
+}
+
+/* Closes the directory as well. */
+static moe_status sync_directory(int fd, const char *dir, moe_error *err) {
     moe_status status = fsync(fd) != 0 && errno != EINVAL ? fail_io(dir, "flushed", err) : MOE_OK;
     close(fd);
     return status;
@@ -86,12 +90,18 @@ static moe_status make_directory(struct moe_staging *s, moe_error *err) {
     }
 }
 
+static moe_status open_listing(DIR **out, const char *dir, moe_error *err) {
+    *out = opendir(dir);
+    return *out ? MOE_OK : fail_io(dir, "opened", err);
+}
+
 moe_status moe_staging_open(struct moe_staging **out, const char *place, moe_error *err) {
     *out = NULL;
     struct moe_staging *s = calloc(1, sizeof *s);
     if (!s) return MOE_FAIL(err, MOE_E_MEMORY, "%s: out of memory", place);
     moe_status status = part_place(s, place, err);
     if (status == MOE_OK) status = make_directory(s, err);
+    if (status == MOE_OK) status = open_listing(&s->files, s->dir, err);
     if (status == MOE_OK)
         *out = s;
     else
@@ -169,44 +179,73 @@ moe_status moe_staging_move_beside(struct moe_staging *s, const char *name, moe_
 
 /* ---- the end ------------------------------------------------------------------------------------------ */
 
-/* A directory of files; what cannot be removed stays. */
-static void remove_directory(const char *dir) {
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlinkat(dirfd(d), e->d_name, 0);
-    if (d) closedir(d);
-    rmdir(dir);
+/* The directory of files that has the temporary name; what cannot be removed stays. */
+static void remove_directory(struct moe_staging *s) {
+    if (s->files) rewinddir(s->files); /* to see what came after it was opened */
+    for (struct dirent *e; s->files && (e = readdir(s->files));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlinkat(dirfd(s->files), e->d_name, 0);
+    if (s->files) closedir(s->files);
+    rmdir(s->dir);
 }
 
-static moe_status fail_exists(const struct moe_staging *s, moe_error *err) {
-    return MOE_FAIL(err, MOE_E_IO, "%s: is there already", s->place);
+/* What is at the place takes the temporary name, to be removed under it. */
+static moe_status exchange(struct moe_staging *s, moe_error *err) {
+    DIR *replaced;
+    MOE_TRY(open_listing(&replaced, s->place, err));
+    if (renameat2(AT_FDCWD, s->dir, AT_FDCWD, s->place, RENAME_EXCHANGE) != 0) {
+        moe_status status = fail_io(s->place, "replaced", err);
+        closedir(replaced);
+        return status;
+    }
+    closedir(s->files);
+    s->files = replaced;
+    return MOE_OK;
 }
 
-moe_status moe_staging_publish_directory(struct moe_staging *s, bool replace, moe_error *err) {
-    struct stat st;
-    bool exists = lstat(s->place, &st) == 0;
-    if (exists && (!replace || !S_ISDIR(st.st_mode))) return fail_exists(s, err);
-    MOE_TRY(sync_directory(s->dir, err));
-    /* what was there takes the temporary name, and is removed under it */
-    int failed = exists ? renameat2(AT_FDCWD, s->dir, AT_FDCWD, s->place, RENAME_EXCHANGE)
-                        : rename_new(s->dir, s->place);
-    if (failed) return fail_io(s->place, exists ? "replaced" : "created", err);
-    s->is_published = true;
-    return sync_directory(s->parent, err);
+static moe_status rename_directory(struct moe_staging *s, bool exists, moe_error *err) {
+    int fd;
+    MOE_TRY(open_directory(&fd, s->dir, err));
+    MOE_TRY(sync_directory(fd, s->dir, err));
+    if (exists) return exchange(s, err);
+    if (rename_new(s->dir, s->place) != 0) return fail_io(s->place, "created", err);
+    closedir(s->files);
+    s->files = NULL;
+    return MOE_OK;
 }
 
-moe_status moe_staging_publish_file(struct moe_staging *s, const char *name, bool replace, moe_error *err) {
-    struct stat st;
+static moe_status rename_file(struct moe_staging *s, const char *name, bool exists, moe_error *err) {
     char *path;
-    bool exists = lstat(s->place, &st) == 0;
-    if (exists && (!replace || S_ISDIR(st.st_mode))) return fail_exists(s, err);
     MOE_TRY(moe_staging_path(&path, s, name, err));
     int failed = exists ? rename(path, s->place) : rename_new(path, s->place);
     moe_status status = failed ? fail_io(s->place, "created", err) : MOE_OK;
     free(path);
-    MOE_TRY(status);
+    return status;
+}
+
+/* NAME, or with NULL the directory. Once it has its name only the disk can fail. */
+static moe_status publish(struct moe_staging *s, const char *name, bool replace, moe_error *err) {
+    struct stat st;
+    int parent;
+    bool exists = lstat(s->place, &st) == 0;
+    if (exists && (!replace || S_ISDIR(st.st_mode) != !name))
+        return MOE_FAIL(err, MOE_E_IO, "%s: is there already", s->place);
+    MOE_TRY(open_directory(&parent, s->parent, err));
+    moe_status status = name ? rename_file(s, name, exists, err) : rename_directory(s, exists, err);
+    if (status != MOE_OK) {
+        close(parent);
+        return status;
+    }
     s->is_published = true;
-    return sync_directory(s->parent, err);
+    return sync_directory(parent, s->parent, err);
+}
+
+moe_status moe_staging_publish_directory(struct moe_staging *s, bool replace, moe_error *err) {
+    return publish(s, NULL, replace, err);
+}
+
+moe_status moe_staging_publish_file(struct moe_staging *s, const char *name, bool replace, moe_error *err) {
+    return publish(s, name, replace, err);
 }
 
 void moe_staging_close(struct moe_staging *s) {
@@ -215,7 +254,7 @@ void moe_staging_close(struct moe_staging *s) {
         if (!s->is_published) unlink(s->beside[i]);
         free(s->beside[i]);
     }
-    if (s->dir) remove_directory(s->dir); /* empty, gone, or what was replaced */
+    if (s->dir) remove_directory(s); /* empty, gone, or what was replaced */
     free(s->dir);
     free(s->parent);
     free(s->place);

@@ -1,61 +1,23 @@
 /* What a session refuses, states and never does: allocate while it evaluates. */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "requests.h"
-
-/* Calls that take memory, counted while `watching`; the link turns every call of the engine into these. */
-static bool watching;
-static size_t n_calls;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t alignment, size_t n);
-void *__real_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t alignment, size_t n);
-void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset);
-
-void *__wrap_malloc(size_t n) {
-    n_calls += watching;
-    return __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size) {
-    n_calls += watching;
-    return __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n) {
-    n_calls += watching;
-    return __real_realloc(p, n);
-}
-void *__wrap_aligned_alloc(size_t alignment, size_t n) {
-    n_calls += watching;
-    return __real_aligned_alloc(alignment, n);
-}
-void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset) {
-    n_calls += watching;
-    return __real_mmap(at, n, protection, flags, fd, offset);
-}
+#include "tests/check/seam.h"
 
 static void expect_no_allocation(const char *fixture) {
     moe_model *model = requests_open_model(fixture, NULL);
     const moe_session_options options = {.n_sequences = 2, .context = 100, .n_threads = 2};
-    n_calls = 0;
-    watching = true;
+    seam_begin(SEAM_COUNT, 0);
     moe_session *session = requests_open_session(model, &options);
-    cr_assert_gt(n_calls, 0, "the guard sees nothing");
-    n_calls = 0;
+    cr_assert_gt(seam_taken(), 0, "the guard sees nothing");
+    seam_begin(SEAM_COUNT, 0);
     for (uint32_t at = 0; at < 100; at++) {
         const moe_row rows[] = {{0, at, at % 50, true}, {1, at, at % 31, true}};
         cr_assert_eq(moe_session_eval(session, rows, 2, NULL), MOE_OK);
     }
-    watching = false;
-    cr_expect_eq(n_calls, 0, "%s: %zu calls", fixture, n_calls);
+    seam_end();
+    cr_expect_eq(seam_taken(), 0, "%s: %zu blocks and maps", fixture, seam_taken());
     moe_session_close(session);
     moe_model_close(model);
 }

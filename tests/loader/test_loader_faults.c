@@ -11,7 +11,7 @@
 #include "loader/file.h"
 #include "loader/json.h"
 #include "loader/staging.h"
-#include "tests/loader/faults.h"
+#include "tests/check/faults.h"
 #include "tests/loader/files.h"
 
 TestSuite(loader_faults, .init = files_begin, .fini = files_end);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "models/quantization.h"
-#include "tests/loader/faults.h"
+#include "tests/check/faults.h"
 
 static moe_error err;
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/moe.h"
-#include "tests/loader/faults.h"
+#include "tests/check/faults.h"
 #include "tests/loader/files.h"
 
 TestSuite(tokenizer_faults, .init = files_begin, .fini = files_end);

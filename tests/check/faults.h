@@ -1,8 +1,6 @@
 #ifndef MOE_TESTS_FAULTS_H
 #define MOE_TESTS_FAULTS_H
-/* The seam at which calls fail: allocations, files and maps of everything linked into a test binary (the
- * linker redirects them: see moe_test_faults in tests/loader/CMakeLists.txt) and cJSON's allocations (its
- * hooks). */
+/* Work during which every call that can fail is made to fail (tests/check/seam.h). */
 
 #include "base/status.h"
 
