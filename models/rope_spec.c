@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/spec_read.h"
+
 static const double two_pi = 6.283185307179586476925286766559;
 
 /* Settings: a member of the rope dictionary, else of config.json itself. */
@@ -228,6 +230,7 @@ static moe_status read_settings(struct settings *s, const char **type,
     if (v.node) MOE_TRY(moe_json_string(type, v, err));
 
     v = moe_json_get(s->rope, "rope_theta");
+    if (!v.node) MOE_TRY(moe_spec_no_null(s->config, "rope_theta", "a number", err));
     MOE_TRY(
         read_positive(&s->theta, v.node ? v : moe_json_get(s->config, "rope_theta"), defaults->theta, err));
     MOE_TRY(read_width(s, !strcmp(*type, "default"), defaults, err));

@@ -15,6 +15,7 @@ static moe_status read_family(struct moe_spec *s, struct moe_json_value config, 
     MOE_TRY(moe_quantization_read(&s->quantization, config, err));
     const char *act = "silu";
     struct moe_json_value v = moe_json_get(config, "hidden_act");
+    MOE_TRY(moe_spec_no_null(config, "hidden_act", "a string", err));
     if (v.node) MOE_TRY(moe_json_string(&act, v, err));
     if (strcmp(act, "silu") && strcmp(act, "swish"))
         return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: hidden_act \"%s\" is not supported, only silu",
@@ -33,6 +34,9 @@ static moe_status resolve(struct moe_spec *s, struct moe_json_value config, moe_
     if (moe_json_has(config, "max_position_embeddings"))
         MOE_TRY(moe_spec_size(&s->max_positions, config, (struct moe_int_key){"max_position_embeddings", 0},
                               INT32_MAX, err));
+    MOE_TRY(moe_spec_unused(config, "pad_token_id", err));
+    MOE_TRY(moe_spec_unused(config, "sliding_window", err));
+    MOE_TRY(moe_spec_unused(config, "max_window_layers", err));
     MOE_TRY(moe_spec_real(&s->norm_eps, config, (struct moe_real_key){"rms_norm_eps", f->norm_eps}, err));
     MOE_TRY(moe_spec_bool(&s->tied, config, f->tied, err));
     MOE_TRY(moe_spec_bool(&s->bias_head, config, f->bias_head, err));

@@ -26,6 +26,18 @@ static const char *name_in_use(struct moe_json_value config, const char *key) {
                              : find_name(config, key, top_k_names, sizeof top_k_names / sizeof *top_k_names);
 }
 
+moe_status moe_spec_no_null(struct moe_json_value config, const char *key, const char *expected,
+                            moe_error *err) {
+    if (moe_json_get(config, key).node || !moe_json_has(config, key)) return MOE_OK;
+    return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected %s, found null", config.doc->file, key, expected);
+}
+
+moe_status moe_spec_unused(struct moe_json_value config, const char *key, moe_error *err) {
+    int64_t n;
+    struct moe_json_value v = moe_json_get(config, key);
+    return v.node ? moe_json_int(&n, v, -MOE_JSON_MAX_INT, MOE_JSON_MAX_INT, err) : MOE_OK;
+}
+
 static moe_status read_int(size_t *out, struct moe_json_value v, int64_t min, int64_t max, moe_error *err) {
     int64_t n;
     MOE_TRY(moe_json_int(&n, v, min, max, err));
@@ -59,6 +71,7 @@ static moe_status read_real(float *out, struct moe_json_value config, struct moe
                             moe_error *err) {
     double x = k.absent;
     struct moe_json_value v = k.key ? moe_json_get(config, k.key) : (struct moe_json_value){0};
+    if (!v.node && k.key && k.absent != 0) MOE_TRY(moe_spec_no_null(config, k.key, "a number", err));
     if (v.node) {
         MOE_TRY(moe_json_number(&x, v, err));
         bool fits = isfinite((float)x) && (zero ? x >= 0 : (float)x > 0);

@@ -15,7 +15,13 @@ moe_status moe_spec_size(size_t *out, struct moe_json_value config, struct moe_i
 moe_status moe_spec_count(size_t *out, struct moe_json_value config, struct moe_int_key k, int64_t max,
                           moe_error *err);
 moe_status moe_spec_bool(bool *out, struct moe_json_value config, struct moe_bool_key k, moe_error *err);
-/* A finite number above 0, or k.absent. */
+/* null for a key that transformers types as never null: MOE_E_FORMAT. Where it may be, it means absence. */
+moe_status moe_spec_no_null(struct moe_json_value config, const char *key, const char *expected,
+                            moe_error *err);
+/* A key that changes nothing in this family: still an integer or null where it is there, as transformers
+ * demands, for in a file where it is something else the others may be wrong as well. */
+moe_status moe_spec_unused(struct moe_json_value config, const char *key, moe_error *err);
+/* A finite number above 0, or k.absent; null only where absence means none (0). */
 moe_status moe_spec_real(float *out, struct moe_json_value config, struct moe_real_key k, moe_error *err);
 /* The same, and 0 as well. */
 moe_status moe_spec_real_or_0(float *out, struct moe_json_value config, struct moe_real_key k,

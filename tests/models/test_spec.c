@@ -251,6 +251,13 @@ Test(spec, faults_name_their_key) {
         {"\"rms_norm_eps\": -1e-6", "rms_norm_eps"},
         {"\"rms_norm_eps\": 1e-60", "rms_norm_eps"},
         {"\"rms_norm_eps\": true", "rms_norm_eps"},
+        {"\"rms_norm_eps\": null", "rms_norm_eps: expected a number, found null"},
+        {"\"hidden_act\": null", "hidden_act"},
+        {"\"rope_theta\": null", "rope_theta"},
+        {"\"sliding_window\": \"x\"", "sliding_window"}, /* also where no layer has one */
+        {"\"sliding_window\": 0.5", "sliding_window"},
+        {"\"max_window_layers\": true", "max_window_layers"},
+        {"\"pad_token_id\": []", "pad_token_id"},
         {"\"rope_theta\": 0", "rope_theta"},
         {"\"rope_theta\": \"1e4\"", "rope_theta"},
         {"\"norm_topk_prob\": 1", "norm_topk_prob"},
