@@ -98,7 +98,10 @@ void signals_begin(finish_fn *finish, void *context) {
     if (!failed) failed = pthread_attr_setstacksize(&attributes, STACK_BYTES);
     if (!failed) failed = pthread_create(&thread, &attributes, wait_and_finish, f);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed) die(STATUS_FAILED, "cannot start a thread: %s", strerror(failed));
+    if (failed) {
+        free(f);
+        die(STATUS_FAILED, "cannot start a thread: %s", strerror(failed));
+    }
     pthread_detach(thread);
     is_orderly = 1;
 }

@@ -1,7 +1,8 @@
-/* PROGRAM_faults [-i FILE] PROGRAM ARGUMENT...: runs the program that is linked in in child processes, with
- * its Nth call failing, for N = 1, 2, ... to the last; once with that call alone, and once with all that
- * follow failing too. Every child must end by itself, soon, with exit status 0 and nothing on standard error,
- * or with 1 and one line that begins with the program's name. -i: standard input. */
+/* PROGRAM_faults [-i FILE] [-e K] PROGRAM ARGUMENT...: runs the program that is linked into it in child
+ * processes, with its Nth call failing, for N = 1, 2, ... to the last; once with that call alone, and once
+ * with all that follow failing too. Every child must end by itself, soon, with exit status 0 and nothing on
+ * standard error, or with 1 and one line that begins with the program's name. -i: standard input. -e: only
+ * every Kth N, where a process is slow. */
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -73,11 +74,15 @@ static bool is_clean(const struct outcome *o) {
 }
 
 int __wrap_main(int argc, char **argv) {
+    size_t every = 1;
     int option;
-    while ((option = getopt(argc, argv, "+i:")) == 'i') input = optarg;
+    while ((option = getopt(argc, argv, "+i:e:")) == 'i' || option == 'e') {
+        if (option == 'i') input = optarg;
+        if (option == 'e') every = strtoul(optarg, NULL, 10);
+    }
     argc -= optind;
     argv += optind;
-    if (option != -1 || argc < 1) return 2;
+    if (option != -1 || argc < 1 || every < 1) return 2;
     n_reached = mmap(NULL, sizeof *n_reached, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (n_reached == MAP_FAILED) abort();
     static const enum seam_mode modes[] = {SEAM_ONCE, SEAM_FOR_EVER};
@@ -90,7 +95,7 @@ int __wrap_main(int argc, char **argv) {
         return 1;
     }
     for (size_t m = 0; m < 2; m++)
-        for (size_t n = 1; n <= n_calls; n++) {
+        for (size_t n = 1; n <= n_calls; n += every) {
             run(&o, modes[m], n, argc, argv);
             if (is_clean(&o) && *n_reached >= n) continue;
             printf("%s %zu of %zu: status %#x, %zu calls: %s\n", m ? "for ever from" : "once at", n, n_calls,
