@@ -180,7 +180,7 @@ static moe_status compare_tensor(struct comparison *c, const struct moe_tensor *
     MOE_TRY(find_suffixed(&escapes, c->packed, t->name, MOE_ESCAPES_SUFFIX, err));
     bool is_matrix = t->dtype == MOE_DTYPE_BF16 && (t->rank == 2 || t->rank == 3) && t->n_bytes > 0;
     if (!data || !escapes || !is_matrix)
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_path(c->packed), t->name);
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_listing(c->packed), t->name);
     const struct moe_pack_matrix m = moe_pack_matrix_of(t);
     return compare_packed(c, &m, data, escapes, err);
 }
@@ -198,7 +198,7 @@ moe_status moe_pack_compare_checkpoints(const struct moe_checkpoint *source,
         MOE_TRY(compare_tensor(&c, moe_checkpoint_tensor(source, i), err));
     size_t n = moe_checkpoint_count(packed), expected = 2 * report->n_packed + report->n_copied;
     if (n == expected) return MOE_OK;
-    return MOE_FAIL(err, MOE_E_FORMAT, "%s: %zu tensors, expected %zu", moe_checkpoint_path(packed), n,
+    return MOE_FAIL(err, MOE_E_FORMAT, "%s: %zu tensors, expected %zu", moe_checkpoint_listing(packed), n,
                     expected);
 }
 

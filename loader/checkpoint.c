@@ -23,7 +23,8 @@ struct slot {
 };
 
 struct moe_checkpoint {
-    char *path; /* a directory, or one file */
+    char *path;  /* a directory, or one file */
+    char *index; /* the file; NULL: there is none */
     size_t n_shards, n_slots;
     struct moe_safetensors **shards; /* [n_shards] those already open, by file name */
     struct slot *slots;              /* [n_slots] */
@@ -168,7 +169,7 @@ static moe_status open_index(struct moe_checkpoint *ck, moe_error *err) {
     if (status == MOE_OK) status = index_tensors(ck, err);
     if (status == MOE_OK) status = check_index(ck, &l, err);
     free(l.strings);
-    free(l.file);
+    ck->index = l.file;
     return status;
 }
 
@@ -236,6 +237,7 @@ void moe_checkpoint_close(struct moe_checkpoint *ck) {
     for (size_t s = 0; s < ck->n_shards; s++) moe_safetensors_close(ck->shards[s]);
     free(ck->slots);
     free(ck->shards);
+    free(ck->index);
     free(ck->path);
     free(ck);
 }
@@ -253,8 +255,8 @@ const struct moe_tensor *moe_checkpoint_find(const struct moe_checkpoint *ck, co
     return slot ? slot->tensor : NULL;
 }
 
-const char *moe_checkpoint_path(const struct moe_checkpoint *ck) {
-    return ck->path;
+const char *moe_checkpoint_listing(const struct moe_checkpoint *ck) {
+    return ck->index ? ck->index : moe_safetensors_file(ck->shards[0]);
 }
 
 const char *moe_checkpoint_file(const struct moe_checkpoint *ck, const struct moe_tensor *t) {

@@ -12,8 +12,8 @@ struct moe_checkpoint; /* opaque */
  * whether the index lists it or not; one that the index lists must be in the shard it names. */
 moe_status moe_checkpoint_open(struct moe_checkpoint **out, const char *path, moe_error *err);
 void moe_checkpoint_close(struct moe_checkpoint *ck); /* NULL is fine */
-/* The path as it was given, for messages. */
-const char *moe_checkpoint_path(const struct moe_checkpoint *ck);
+/* The file that says which tensors there are, for messages: the index, or the one safetensors file. */
+const char *moe_checkpoint_listing(const struct moe_checkpoint *ck);
 size_t moe_checkpoint_count(const struct moe_checkpoint *ck);
 /* Tensor i, file by file, in the order of their data. */
 const struct moe_tensor *moe_checkpoint_tensor(const struct moe_checkpoint *ck, size_t i);

@@ -42,7 +42,7 @@ static moe_status checkpoint_get(void *context, struct moe_source_tensor *out, c
                                  const size_t *shape, size_t rank, uint32_t dtypes, moe_error *err) {
     const struct moe_checkpoint *ck = context;
     const struct moe_tensor *t = moe_checkpoint_find(ck, name);
-    if (!t) return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_path(ck), name);
+    if (!t) return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_listing(ck), name);
     const char *file = moe_checkpoint_file(ck, t);
     char found[128], expected[128];
     if (!has_shape(t, shape, rank)) {

@@ -237,7 +237,7 @@ class Headers(Hostile):
     def test_missing_tensors(self, c: Checkpoint) -> None:
         for name in c.names:
             c.write(*c.arrange([other for other in c.names if other != name]))
-            self.assert_refused(c, name, name)
+            self.assert_refused(c, name, "model.safetensors", name)
 
     @each_family
     def test_shapes_are_those_of_the_config(self, c: Checkpoint) -> None:

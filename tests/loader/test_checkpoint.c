@@ -37,7 +37,7 @@ Test(checkpoint, opens_a_single_file) {
     const struct moe_tensor *t = moe_checkpoint_find(ck, "a");
     cr_assert(t != NULL && t->n_bytes == 1);
     cr_expect(strcmp(moe_checkpoint_file(ck, t), files_path("model.safetensors")) == 0);
-    cr_expect(strcmp(moe_checkpoint_path(ck), files_path("")) == 0);
+    cr_expect(strcmp(moe_checkpoint_listing(ck), files_path("model.safetensors")) == 0);
     moe_checkpoint_close(ck);
     moe_checkpoint_close(NULL);
 }
