@@ -27,8 +27,8 @@ static bool run_once(const char *label, faults_body *body, void *context, moe_st
               after.blocks - before.blocks);
     cr_assert(after.descriptors == before.descriptors, "%s, %s %zu: %ld descriptors leak", label, name,
               fail_at, after.descriptors - before.descriptors);
-    cr_assert(after.maps == before.maps, "%s, %s %zu: %ld maps leak", label, name, fail_at,
-              after.maps - before.maps);
+    cr_assert(after.pages == before.pages, "%s, %s %zu: %ld pages leak", label, name, fail_at,
+              after.pages - before.pages);
     cr_assert(status == MOE_OK || is_one_line(err.message), "%s, %s %zu: no message of one line", label, name,
               fail_at);
     if (status == expected) return reached;

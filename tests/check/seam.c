@@ -22,7 +22,7 @@ static struct {
     enum seam_mode mode;
     size_t fail_at;
     atomic_size_t n_calls, n_taken;
-    atomic_long n_blocks, n_descriptors, n_maps; /* taken and not given back */
+    atomic_long n_blocks, n_descriptors, n_pages; /* taken and not given back; pages: mapped */
 } seam;
 
 /* Whether this call is to fail. */
@@ -128,16 +128,21 @@ char *__wrap_strdup(const char *text) {
     return strikes(ENOMEM) ? NULL : count_block(__real_strdup(text));
 }
 
+static long pages_of(size_t n) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (long)((n + page - 1) / page);
+}
+
 void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset) {
     if (strikes(seam.mode == SEAM_ONCE && fd >= 0 ? ENODEV : ENOMEM)) return MAP_FAILED;
     void *map = __real_mmap(at, n, protection, flags, fd, offset);
-    if (map != MAP_FAILED) seam.n_maps++;
+    if (map != MAP_FAILED) seam.n_pages += pages_of(n);
     seam.n_taken++;
     return map;
 }
 
 int __wrap_munmap(void *at, size_t n) {
-    seam.n_maps--;
+    seam.n_pages -= pages_of(n); /* which may be a part of a map */
     return __real_munmap(at, n);
 }
 
@@ -288,5 +293,5 @@ size_t seam_taken(void) {
 }
 
 struct seam_held seam_held(void) {
-    return (struct seam_held){seam.n_blocks, seam.n_descriptors, seam.n_maps};
+    return (struct seam_held){seam.n_blocks, seam.n_descriptors, seam.n_pages};
 }

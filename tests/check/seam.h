@@ -28,7 +28,7 @@ size_t seam_taken(void);
 
 /* Taken and not given back, since the program began. */
 struct seam_held {
-    long blocks, descriptors, maps;
+    long blocks, descriptors, pages;
 };
 struct seam_held seam_held(void);
 
