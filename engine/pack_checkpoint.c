@@ -39,7 +39,7 @@ struct job {
 
 /* ---- what is packed ----------------------------------------------------------------------------------- */
 
-static moe_status list_matrix(void *context, const struct moe_listed_matrix *m, moe_error *err) {
+static moe_status list_matrix(void *context, const struct moe_listed_tensor *m, moe_error *err) {
     struct job *j = context;
     const struct moe_tensor *t = moe_checkpoint_find(j->source, m->name);
     bool is_plain = t && t->dtype == MOE_DTYPE_BF16;
@@ -96,14 +96,16 @@ static moe_status resolve(struct moe_spec *spec, const char *directory, moe_erro
 
 static moe_status choose_matrices(struct job *j, moe_error *err) {
     struct moe_spec spec = {0};
-    const struct moe_weights_list list = {list_matrix, j};
+    struct moe_weights weights = {0};
+    const struct moe_weights_list list = {.matrix = list_matrix, .context = j};
     MOE_TRY(moe_file_directory(&j->directory, j->model, err));
     moe_status status = resolve(&spec, j->directory, err);
     if (status == MOE_OK) status = moe_checkpoint_open(&j->source, j->model, err);
     if (status == MOE_OK) {
         struct moe_source source = moe_source_checkpoint(j->source);
-        status = moe_weights_list(&list, &spec, &source, err);
+        status = moe_weights_list(&weights, &list, &spec, &source, err);
     }
+    moe_weights_free(&weights);
     moe_spec_free(&spec);
     MOE_TRY(status);
     if (j->has_packed) return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: is packed already", j->model);

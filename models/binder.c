@@ -46,6 +46,7 @@ static void count_tensor(struct moe_binder *b) {
 
 moe_status moe_binder_own(struct moe_binder *b, void **out, size_t n) {
     enum { LARGE = 1 << 20 }; /* less is not worth asking the system about */
+    b->out->n_owned += n;
     b->unasked += n;
     bool fits = b->unasked < LARGE || b->unasked <= moe_memory_available();
     if (b->unasked >= LARGE) b->unasked = 0;
@@ -58,6 +59,18 @@ moe_status moe_binder_own(struct moe_binder *b, void **out, size_t n) {
     return MOE_OK;
 }
 
+moe_status moe_binder_fault(struct moe_binder *b, moe_status status) {
+    bool is_of_tensor = status == MOE_E_FORMAT || status == MOE_E_UNSUPPORTED;
+    if (!is_of_tensor || !b->list || !b->list->fault) return status;
+    return b->list->fault(b->list->context, b->err);
+}
+
+/* A matrix that is not there: views of its rows may be taken, and are empty as well. */
+static struct moe_matrix no_matrix(void) {
+    static const char nothing[1];
+    return (struct moe_matrix){.data = nothing};
+}
+
 moe_status moe_bind_matrix(struct moe_binder *b, struct moe_matrix *out, enum moe_tensor_role role,
                            size_t rows, size_t cols) {
     return moe_bind_stack(b, out, role, 0, rows, cols);
@@ -67,10 +80,14 @@ moe_status moe_bind_stack(struct moe_binder *b, struct moe_matrix *out, enum moe
                           size_t rows, size_t cols) {
     char name[MOE_MAX_TENSOR_NAME];
     moe_binder_name(name, b, role, NULL);
-    MOE_TRY(moe_storage_get(out, &b->storage, name, n, rows, cols, b->err));
+    moe_status status = moe_storage_get(out, &b->storage, name, n, rows, cols, b->err);
+    if (status != MOE_OK) {
+        for (size_t i = 0; i < (n ? n : 1); i++) out[i] = no_matrix();
+        return moe_binder_fault(b, status);
+    }
     if (b->list) {
-        const struct moe_listed_matrix m = {name, n, rows, cols};
-        MOE_TRY(b->list->call(b->list->context, &m, b->err));
+        const struct moe_listed_tensor t = {name, n, rows, cols, out};
+        MOE_TRY(b->list->matrix(b->list->context, &t, b->err));
     }
     count_tensor(b);
     return MOE_OK;
@@ -81,16 +98,35 @@ moe_status moe_bind_vector(struct moe_binder *b, const float **out, enum moe_ten
     return moe_bind_array(b, out, role, suffix, &n, 1);
 }
 
-moe_status moe_bind_array(struct moe_binder *b, const float **out, enum moe_tensor_role role,
-                          const char *suffix, const size_t *shape, size_t rank) {
-    char name[MOE_MAX_TENSOR_NAME];
+/* Hands over what would be widened. */
+static moe_status list_array(struct moe_binder *b, const char *name, const size_t *shape, size_t rank) {
+    struct moe_matrix row;
+    moe_status status = moe_storage_get_row(&row, &b->storage, name, shape, rank, b->err);
+    if (status != MOE_OK) return moe_binder_fault(b, status);
+    b->out->n_owned += row.cols * sizeof(float);
+    const struct moe_listed_tensor t = {name, 0, row.rows, row.cols, &row};
+    return b->list->vector ? b->list->vector(b->list->context, &t, b->err) : MOE_OK;
+}
+
+static moe_status widen_array(struct moe_binder *b, const float **out, const char *name, const size_t *shape,
+                              size_t rank) {
     void *data;
     size_t n = 1;
     for (size_t i = 0; i < rank; i++) n *= shape[i];
-    moe_binder_name(name, b, role, suffix);
     MOE_TRY(moe_binder_own(b, &data, n * sizeof(float)));
     MOE_TRY(moe_storage_get_array(data, &b->storage, name, shape, rank, b->err));
     *out = data;
+    return MOE_OK;
+}
+
+moe_status moe_bind_array(struct moe_binder *b, const float **out, enum moe_tensor_role role,
+                          const char *suffix, const size_t *shape, size_t rank) {
+    char name[MOE_MAX_TENSOR_NAME];
+    uint64_t before = b->storage.totals.n_bytes;
+    moe_binder_name(name, b, role, suffix);
+    *out = NULL;
+    MOE_TRY(b->list ? list_array(b, name, shape, rank) : widen_array(b, out, name, shape, rank));
+    b->out->n_replaced += b->storage.totals.n_bytes - before;
     count_tensor(b);
     return MOE_OK;
 }
@@ -129,13 +165,18 @@ static void unpack_row(void *out, const struct moe_matrix *w, size_t r) {
 moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, const struct moe_matrix *w) {
     bool plain = moe_format_is_plain(w->format);
     enum moe_format format = transposed_format(w->format);
-    size_t size = moe_format_bits(format) / 8;
+    size_t size = moe_format_bits(format) / 8, n_bytes = w->rows * w->cols * size;
     void *data;
     unsigned char *strip = NULL;
     *out = (struct moe_matrix){
         .format = format, .rows = w->cols, .cols = w->rows, .row_bytes = w->rows * size, .data = w->data};
-    if (b->list) return MOE_OK;
-    MOE_TRY(moe_binder_own(b, &data, w->rows * w->cols * size));
+    b->storage.layouts[moe_format_layout(format)] = true;
+    b->out->n_replaced += w->rows * moe_format_row_bytes(w->format, w->cols);
+    if (b->list) {
+        b->out->n_owned += n_bytes;
+        return MOE_OK;
+    }
+    MOE_TRY(moe_binder_own(b, &data, n_bytes));
     if (!plain && !(strip = malloc(STRIP_ROWS * w->cols * size)))
         return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
     for (size_t r = 0; r < w->rows; r += STRIP_ROWS) {
@@ -148,7 +189,6 @@ moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, con
     }
     free(strip);
     out->data = data;
-    b->storage.layouts[moe_format_layout(format)] = true;
     return MOE_OK;
 }
 

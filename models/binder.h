@@ -12,7 +12,7 @@ struct moe_binder {
     const struct moe_spec *spec;
     struct moe_storage storage;
     const struct moe_weights_progress *progress;
-    const struct moe_weights_list *list; /* not NULL: matrices are handed over to it, and not transposed */
+    const struct moe_weights_list *list; /* not NULL: tensors are handed over to it, and none is copied */
     struct moe_matrix *scratch;          /* [n_experts] */
     size_t layer, expert, done, total;
     size_t unasked; /* bytes owned since the system was last asked whether it has them */
@@ -24,6 +24,9 @@ void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, 
                      const char *suffix);
 /* Whether the source has the tensor of a role, in whatever form it is stored. */
 bool moe_binder_has(const struct moe_binder *b, enum moe_tensor_role role);
+
+/* What becomes of a failure with a tensor, whose message is there: MOE_OK if a list takes note of it. */
+moe_status moe_binder_fault(struct moe_binder *b, moe_status status);
 
 /* `n` bytes that live as long as the weights. MOE_E_MEMORY if this machine does not have them. */
 moe_status moe_binder_own(struct moe_binder *b, void **out, size_t n);

@@ -263,16 +263,24 @@ moe_status moe_storage_get(struct moe_matrix *out, struct moe_storage *st, const
     return MOE_OK;
 }
 
-moe_status moe_storage_get_array(float *out, struct moe_storage *st, const char *name, const size_t *shape,
-                                 size_t rank, moe_error *err) {
+moe_status moe_storage_get_row(struct moe_matrix *out, struct moe_storage *st, const char *name,
+                               const size_t *shape, size_t rank, moe_error *err) {
     struct moe_source_tensor t;
     size_t n = 1;
     MOE_TRY(st->source->get(st->source->context, &t, name, shape, rank, MOE_DTYPES_FLOAT, err));
     for (size_t i = 0; i < rank; i++) n *= shape[i];
-    enum moe_format format = format_of(t.dtype);
-    moe_convert_to_f32(out, format, t.data, n);
+    *out = (struct moe_matrix){.format = format_of(t.dtype), .rows = 1, .cols = n, .data = t.data};
+    out->row_bytes = moe_format_row_bytes(out->format, n);
     st->totals.n_parameters += n;
-    st->totals.n_bytes += moe_format_row_bytes(format, n);
+    st->totals.n_bytes += out->row_bytes;
+    return MOE_OK;
+}
+
+moe_status moe_storage_get_array(float *out, struct moe_storage *st, const char *name, const size_t *shape,
+                                 size_t rank, moe_error *err) {
+    struct moe_matrix row;
+    MOE_TRY(moe_storage_get_row(&row, st, name, shape, rank, err));
+    moe_convert_to_f32(out, row.format, row.data, row.cols);
     return MOE_OK;
 }
 

@@ -54,6 +54,9 @@ bool moe_storage_has(const struct moe_storage *st, const char *name);
 moe_status moe_storage_get(struct moe_matrix *out, struct moe_storage *st, const char *name, size_t n_stacked,
                            size_t rows, size_t cols, moe_error *err);
 
+/* The numbers of an array of that shape, PLAIN only, as one row: a view of the source. */
+moe_status moe_storage_get_row(struct moe_matrix *out, struct moe_storage *st, const char *name,
+                               const size_t *shape, size_t rank, moe_error *err);
 /* The n numbers of the vector `name` [n] (a gain, a bias), PLAIN only, widened into out [n]. */
 moe_status moe_storage_get_vector(float *out, struct moe_storage *st, const char *name, size_t n,
                                   moe_error *err);

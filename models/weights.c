@@ -48,6 +48,9 @@ static moe_status run(struct moe_binder *b, struct moe_weights *out, const struc
     b->total = spec->n_layers * (3 * spec->n_experts + 8);
     moe_status status = bind_all(b);
     free(b->scratch);
+    for (size_t i = 0; i < MOE_LAYOUT_COUNT; i++) out->layouts[i] = b->storage.layouts[i];
+    out->n_parameters = b->storage.totals.n_parameters;
+    out->n_bytes = b->storage.totals.n_bytes;
     return status;
 }
 
@@ -56,21 +59,18 @@ moe_status moe_weights_bind(struct moe_weights *out, const struct moe_spec *spec
                             moe_error *err) {
     struct moe_binder b = {.progress = progress, .err = err};
     moe_status status = run(&b, out, spec, source);
-    for (size_t i = 0; i < MOE_LAYOUT_COUNT; i++) out->layouts[i] = b.storage.layouts[i];
-    out->n_parameters = b.storage.totals.n_parameters;
-    out->n_bytes = b.storage.totals.n_bytes;
     if (status == MOE_OK && progress && progress->call)
         progress->call(progress->context, "binding", b.done, b.done);
     if (status != MOE_OK) moe_weights_free(out);
     return status;
 }
 
-moe_status moe_weights_list(const struct moe_weights_list *list, const struct moe_spec *spec,
-                            const struct moe_source *source, moe_error *err) {
-    struct moe_weights none;
-    struct moe_binder b = {.list = list, .err = err};
-    moe_status status = run(&b, &none, spec, source);
-    moe_weights_free(&none);
+moe_status moe_weights_list(struct moe_weights *out, const struct moe_weights_list *list,
+                            const struct moe_spec *spec, const struct moe_source *source, moe_error *err) {
+    moe_error fault = {{0}}; /* a fault has a message even if the caller wants none */
+    struct moe_binder b = {.list = list, .err = &fault};
+    moe_status status = run(&b, out, spec, source);
+    if (status != MOE_OK && err) *err = fault;
     return status;
 }
 

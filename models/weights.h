@@ -60,7 +60,9 @@ struct moe_weights {
     struct moe_layer_weights *layers; /* [n_layers], owned */
     bool layouts[MOE_LAYOUT_COUNT];   /* layouts of activations that some matrix wants */
     uint64_t n_parameters, n_bytes;   /* of what was bound, a tied head once */
-    void *owned;                      /* vectors and transposed matrices */
+    uint64_t n_owned;                 /* bytes taken: vectors, transposed matrices, lists of matrices */
+    uint64_t n_replaced;              /* of n_bytes, what is not read again because a copy is, scales apart */
+    void *owned;
 };
 
 /* Progress of binding: tensors done and in all; may be NULL. */
@@ -87,20 +89,27 @@ void moe_weights_visit(struct moe_weights *weights, const struct moe_spec *spec,
 bool moe_weights_round_activations(struct moe_weights *weights, const struct moe_spec *spec);
 
 /* A tensor that binding asks for as a matrix [rows, cols], or as a stack of n_stacked > 0 of them, under the
- * name that the source has it by. */
-struct moe_listed_matrix {
+ * name that the source has it by; or as a vector: one row. */
+struct moe_listed_tensor {
     const char *name; /* borrowed for the call */
     size_t n_stacked, rows, cols;
+    const struct moe_matrix *matrices; /* [n_stacked], or one: views of the source, borrowed for the call */
 };
 
 struct moe_weights_list {
-    moe_status (*call)(void *context, const struct moe_listed_matrix *m, moe_error *err);
+    moe_status (*matrix)(void *context, const struct moe_listed_tensor *t, moe_error *err);
+    moe_status (*vector)(void *context, const struct moe_listed_tensor *t, moe_error *err); /* NULL: none */
+    /* Takes note of a tensor that is missing or not what it must be, as *err says; MOE_OK goes on with the
+     * next. NULL: the first one is an error. */
+    moe_status (*fault)(void *context, moe_error *err);
     void *context;
 };
 
-/* Checks all that moe_weights_bind checks and hands over every matrix instead of binding it: nothing is
- * copied but vectors, and none of a matrix is read. */
-moe_status moe_weights_list(const struct moe_weights_list *list, const struct moe_spec *spec,
-                            const struct moe_source *source, moe_error *err);
+/* Checks all that moe_weights_bind checks and hands over every tensor instead of binding it: nothing is
+ * copied, and nothing of a tensor read but what a packed one keeps apart. *out tells what binding would take,
+ * and has its matrices, of which those that would be transposed have the right size and the wrong data, but
+ * no vectors; after a fault it is good for nothing. To be freed in any case. */
+moe_status moe_weights_list(struct moe_weights *out, const struct moe_weights_list *list,
+                            const struct moe_spec *spec, const struct moe_source *source, moe_error *err);
 
 #endif

@@ -35,6 +35,7 @@ static moe_status split_biases(struct moe_binder *b, struct moe_ffn *experts, bo
     MOE_TRY(bind_biases(b, &both, MOE_T_FUSED_GATE_UP_BIAS, NULL, 2 * width));
     MOE_TRY(bind_biases(b, &down, MOE_T_FUSED_DOWN_BIAS, NULL, b->spec->hidden_size));
     MOE_TRY(moe_binder_own(b, &apart, 2 * n * width * sizeof(float)));
+    if (b->list) return MOE_OK;
     float *to = apart;
     for (size_t e = 0; e < n; e++, to += 2 * width) {
         for (size_t i = 0; i < width; i++) {
@@ -70,9 +71,10 @@ static moe_status bind_fused_experts(struct moe_binder *b, struct moe_ffn *exper
     moe_binder_name(name, b, MOE_T_FUSED_GATE_UP, NULL);
     enum moe_storage_form form = moe_storage_find(&b->storage, name);
     if (interleaved && form == MOE_STORAGE_FP8) /* a block's rows would be of both */
-        return MOE_FAIL(b->err, MOE_E_UNSUPPORTED,
+        return moe_binder_fault(
+            b, MOE_FAIL(b->err, MOE_E_UNSUPPORTED,
                         "%s: FP8 is not supported for tensor %s, whose rows of gate and up alternate",
-                        s->quantization.file, name);
+                        s->quantization.file, name));
     /* quantised blocks are out-major in every family; packing leaves a matrix as it lay */
     bool transposed = interleaved && (form == MOE_STORAGE_PLAIN || form == MOE_STORAGE_PACKED);
     MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_GATE_UP, 2 * width, hidden, transposed));
