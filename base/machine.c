@@ -17,23 +17,36 @@ static unsigned long long read_number(const char *path, unsigned long long absen
     return n;
 }
 
-size_t moe_memory_available(void) {
-    unsigned long long available = UINT64_MAX;
+/* Bytes that a line of /proc/meminfo states, or `absent`. */
+static unsigned long long read_meminfo(const char *name, unsigned long long absent) {
     FILE *f = fopen("/proc/meminfo", "re");
-    if (f) {
-        char line[128];
-        unsigned long long kib;
-        while (fgets(line, sizeof line, f))
-            if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) available = kib * 1024;
-        fclose(f);
-    }
-    unsigned long long limit = read_number("/sys/fs/cgroup/memory.max", UINT64_MAX);
-    unsigned long long current = read_number("/sys/fs/cgroup/memory.current", 0);
-    if (limit != UINT64_MAX) {
-        unsigned long long rest = limit > current ? limit - current : 0;
-        if (rest < available) available = rest;
-    }
-    return available > SIZE_MAX ? SIZE_MAX : (size_t)available;
+    char line[128];
+    unsigned long long kib, bytes = absent;
+    size_t n = strlen(name);
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, name, n) && sscanf(line + n, ": %llu kB", &kib) == 1) bytes = kib * 1024;
+    if (f) fclose(f);
+    return bytes;
+}
+
+static size_t to_size(unsigned long long n) {
+    return n > SIZE_MAX ? SIZE_MAX : (size_t)n;
+}
+
+size_t moe_memory_limit(void) {
+    return to_size(read_number("/sys/fs/cgroup/memory.max", UINT64_MAX));
+}
+
+size_t moe_memory_total(void) {
+    return to_size(read_meminfo("MemTotal", UINT64_MAX));
+}
+
+size_t moe_memory_available(void) {
+    size_t available = to_size(read_meminfo("MemAvailable", UINT64_MAX)), limit = moe_memory_limit();
+    if (limit == SIZE_MAX) return available;
+    size_t current = to_size(read_number("/sys/fs/cgroup/memory.current", 0));
+    size_t rest = limit > current ? limit - current : 0;
+    return rest < available ? rest : available;
 }
 
 /* The lowest-numbered hardware thread of the core that `cpu` belongs to: siblings share it. */

@@ -307,6 +307,16 @@ moe_status moe_repack(struct moe_repacked *out, struct moe_weights *weights, con
     return status;
 }
 
+moe_status moe_repack_measure(size_t *bytes, struct moe_weights *weights, const struct moe_spec *spec,
+                              const struct moe_repack_options *options, moe_error *err) {
+    struct repack p = {.options = options};
+    moe_weights_visit(weights, spec, add_item, &p);
+    *bytes = p.failed ? 0 : bytes_needed(&p);
+    free(p.items);
+    free(p.tasks);
+    return p.failed ? MOE_FAIL(err, MOE_E_MEMORY, "out of memory") : MOE_OK;
+}
+
 void moe_repacked_free(struct moe_repacked *repacked) {
     if (repacked->map) munmap(repacked->map, repacked->map_bytes);
     *repacked = (struct moe_repacked){0};

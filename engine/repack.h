@@ -26,6 +26,10 @@ struct moe_repack_options {
  * machine does not have the memory; the weights may be closed then, nothing else. */
 moe_status moe_repack(struct moe_repacked *out, struct moe_weights *weights, const struct moe_spec *spec,
                       const struct moe_repack_options *options, moe_error *err);
+/* The bytes that the machine must have for it, and of which moe_repack makes sure: escapes come on top. Reads
+ * no weights. MOE_E_MEMORY: there is none to count with. */
+moe_status moe_repack_measure(size_t *bytes, struct moe_weights *weights, const struct moe_spec *spec,
+                              const struct moe_repack_options *options, moe_error *err);
 void moe_repacked_free(struct moe_repacked *repacked);
 
 #endif

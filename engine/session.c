@@ -35,6 +35,7 @@ static void lay_out(struct moe_session *s) {
     struct moe_arena *a = &s->arena;
     size_t hidden = spec->hidden_size;
     moe_cache_take(&s->cache, a, spec, o->n_sequences, o->context, o->max_rows);
+    s->cache_bytes = a->used;
     moe_batch_take(&s->batch, a, o->max_rows);
     s->x = moe_arena_take(a, o->max_rows, hidden * sizeof(float));
     moe_activations_take(&s->normed, a, o->max_rows, hidden, layouts);
@@ -89,12 +90,22 @@ static moe_status measure(struct moe_session *s, const moe_model *model, const m
     return MOE_OK;
 }
 
+moe_status moe_session_measure_parts(size_t *cache_bytes, size_t *other_bytes, const moe_model *model,
+                                     const moe_session_options *opt, moe_error *err) {
+    struct moe_session s;
+    *cache_bytes = *other_bytes = 0;
+    MOE_TRY(measure(&s, model, opt, err));
+    *cache_bytes = s.cache_bytes;
+    *other_bytes = s.arena.used - s.cache_bytes;
+    return MOE_OK;
+}
+
 moe_status moe_session_measure(size_t *bytes, const moe_model *model, const moe_session_options *opt,
                                moe_error *err) {
-    struct moe_session s;
+    size_t cache_bytes, other_bytes;
     *bytes = 0;
-    MOE_TRY(measure(&s, model, opt, err));
-    *bytes = s.arena.used;
+    MOE_TRY(moe_session_measure_parts(&cache_bytes, &other_bytes, model, opt, err));
+    *bytes = cache_bytes + other_bytes;
     return MOE_OK;
 }
 

@@ -16,6 +16,7 @@ struct moe_session {
     moe_session_options options; /* defaults filled in */
     bool fits_threads;           /* n_threads was left to us: a small pass takes fewer */
     struct moe_arena arena;
+    size_t cache_bytes; /* of the arena */
     struct moe_gemm_backend gemm;
     struct moe_cache cache;
     struct moe_batch batch;
@@ -37,6 +38,10 @@ struct moe_session {
     bool recomputing; /* a pass that shows nothing to the tap */
     float *tapped;    /* [max_rows, widest tap], only with a tap */
 };
+
+/* moe_session_measure in two parts: keys and values, and all else. */
+moe_status moe_session_measure_parts(size_t *cache_bytes, size_t *other_bytes, const moe_model *model,
+                                     const moe_session_options *opt, moe_error *err);
 
 /* The length that a sequence of the batch has at the end of the eval, or that it is expected to reach. */
 size_t moe_session_final_length(const struct moe_session *s, size_t sequence);
