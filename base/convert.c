@@ -7,6 +7,10 @@
 const float moe_fp4_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, -0.0f, -1, -2, -3, -4, -6, -8, -12};
 
 void moe_convert_to_f32(float *out, enum moe_format format, const void *data, size_t n) {
+    if (format == MOE_FORMAT_F32) {
+        if (n) memcpy(out, data, n * sizeof *out);
+        return;
+    }
     for (size_t i = 0; i < n; i++) out[i] = moe_number(format, data, i);
 }
 
