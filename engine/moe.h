@@ -222,6 +222,10 @@ MOE_API moe_status moe_tokenizer_open(moe_tokenizer **out, const char *dir, moe_
 MOE_API void moe_tokenizer_close(moe_tokenizer *tokenizer); /* NULL is fine */
 /* Largest id + 1, added tokens included. */
 MOE_API size_t moe_tokenizer_size(const moe_tokenizer *tokenizer);
+/* How many ids below `limit` have a token. */
+MOE_API size_t moe_tokenizer_count(const moe_tokenizer *tokenizer, size_t limit);
+/* The largest id that encoding may give: of a token, or of what the post-processor adds. -1: none. */
+MOE_API int64_t moe_tokenizer_largest_id(const moe_tokenizer *tokenizer);
 /* Whether id is an added token marked special (not part of the text that a reader should see). */
 MOE_API bool moe_tokenizer_is_special(const moe_tokenizer *tokenizer, uint32_t id);
 

@@ -102,6 +102,14 @@ size_t moe_postprocessor_added(const struct moe_postprocessor *post) {
     return n;
 }
 
+int64_t moe_postprocessor_largest_id(const struct moe_postprocessor *post) {
+    int64_t largest = -1;
+    for (size_t i = 0; i < post->n; i++)
+        for (size_t j = 0; j < post->pieces[i].ids.n; j++)
+            if (post->pieces[i].ids.data[j] > largest) largest = post->pieces[i].ids.data[j];
+    return largest;
+}
+
 moe_status moe_postprocessor_apply(struct moe_ids *ids, const struct moe_postprocessor *post, bool special,
                                    moe_error *err) {
     struct moe_ids out = {0};

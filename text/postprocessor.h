@@ -17,6 +17,8 @@ void moe_postprocessor_close(struct moe_postprocessor *post);
 
 /* How many ids it adds to a text if `special`. */
 size_t moe_postprocessor_added(const struct moe_postprocessor *post);
+/* The largest id that it adds, or -1. */
+int64_t moe_postprocessor_largest_id(const struct moe_postprocessor *post);
 /* Puts what becomes of `ids` into *out; may change places with it. */
 moe_status moe_postprocessor_apply(struct moe_ids *ids, const struct moe_postprocessor *post, bool special,
                                    moe_error *err);

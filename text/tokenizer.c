@@ -106,6 +106,22 @@ size_t moe_tokenizer_size(const moe_tokenizer *tokenizer) {
     return n > n_added ? n : n_added;
 }
 
+size_t moe_tokenizer_count(const moe_tokenizer *tokenizer, size_t limit) {
+    size_t n = 0, n_ids = moe_tokenizer_size(tokenizer);
+    for (size_t id = 0; id < limit && id < n_ids; id++) {
+        size_t length;
+        bool skipped;
+        n += moe_tokenizer_text(&length, &skipped, tokenizer, (uint32_t)id) != NULL;
+    }
+    return n;
+}
+
+int64_t moe_tokenizer_largest_id(const moe_tokenizer *tokenizer) {
+    int64_t largest = (int64_t)moe_tokenizer_size(tokenizer) - 1;
+    int64_t added = moe_postprocessor_largest_id(&tokenizer->post);
+    return added > largest ? added : largest;
+}
+
 bool moe_tokenizer_is_special(const moe_tokenizer *tokenizer, uint32_t id) {
     return moe_added_tokens_special(&tokenizer->added, id);
 }
