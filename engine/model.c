@@ -11,7 +11,7 @@
 #include "loader/json.h"
 #include "models/synthetic_format.h"
 
-enum { MAX_CONFIG_BYTES = 16 << 20, MAX_PATH = 4096 };
+enum { MAX_PATH = 4096 };
 
 /* Token ids of key (one, a list, or null) into model->eos. */
 static moe_status read_eos(struct moe_model *m, struct moe_json_value config, moe_error *err) {
@@ -40,7 +40,7 @@ static moe_status read_generation_config(struct moe_model *m, const char *dir, m
     struct moe_json doc;
     if (snprintf(path, sizeof path, "%s/generation_config.json", dir) >= MAX_PATH || stat(path, &st))
         return MOE_OK;
-    MOE_TRY(moe_json_open(&doc, path, MAX_CONFIG_BYTES, err));
+    MOE_TRY(moe_json_open(&doc, path, MOE_MAX_CONFIG_BYTES, err));
     struct moe_json_value root = moe_json_root(&doc);
     moe_status status = moe_json_get(root, "eos_token_id").node ? read_eos(m, root, err) : MOE_OK;
     moe_json_close(&doc);
@@ -55,7 +55,7 @@ static moe_status read_bos(struct moe_model *m, struct moe_json_value config, mo
 
 static moe_status read_config(struct moe_model *m, const char *path, moe_error *err) {
     struct moe_json doc;
-    MOE_TRY(moe_json_open(&doc, path, MAX_CONFIG_BYTES, err));
+    MOE_TRY(moe_json_open(&doc, path, MOE_MAX_CONFIG_BYTES, err));
     struct moe_json_value root = moe_json_root(&doc);
     moe_status status = moe_spec_resolve(&m->spec, root, err);
     if (status == MOE_OK) status = read_eos(m, root, err);
@@ -64,7 +64,7 @@ static moe_status read_config(struct moe_model *m, const char *path, moe_error *
     return status;
 }
 
-static const char *storage_of(const struct moe_model *m) {
+const char *moe_model_storage(const struct moe_model *m) {
     for (size_t l = 0; l < m->spec.n_layers; l++)
         if (!m->spec.layers[l].dense) return moe_format_name(m->weights.layers[l].experts[0].gate.w.format);
     return moe_format_name(m->weights.layers[0].dense.gate.w.format);
@@ -112,17 +112,16 @@ static moe_status bind_weights(struct moe_model *m, const char *dir, const moe_m
     return opt->weights == MOE_WEIGHTS_MAPPED ? MOE_OK : repack_weights(m, opt, err);
 }
 
-static moe_status choose_precision(struct moe_model *m, const moe_model_options *opt, moe_error *err) {
+moe_status moe_model_choose_precision(struct moe_model *m, const moe_model_options *opt, moe_error *err) {
     if (opt->precision == MOE_PRECISION_FP32 || moe_weights_round_activations(&m->weights, &m->spec))
         return MOE_OK;
     return MOE_FAIL(err, MOE_E_UNSUPPORTED,
                     "precision bf16: this model has no weights in BF16, which alone it is for");
 }
 
-static void fill_info(struct moe_model *m) {
+void moe_model_fill_info(struct moe_model *m) {
     const struct moe_spec *s = &m->spec;
     m->info.family = s->family->model_type;
-    m->info.storage = storage_of(m);
     m->info.n_layers = s->n_layers;
     m->info.hidden_size = s->hidden_size;
     m->info.vocab_size = s->vocab_size;
@@ -134,18 +133,24 @@ static void fill_info(struct moe_model *m) {
     m->info.eos = m->eos;
 }
 
-static moe_status open_files(struct moe_model *m, const char *path, const char *dir, bool is_config,
-                             const moe_model_options *opt, moe_error *err) {
+moe_status moe_model_read(struct moe_model *m, const char *path, const char *dir, bool is_config,
+                          const moe_model_options *opt, moe_error *err) {
     char config[MAX_PATH];
     if (snprintf(config, sizeof config, is_config ? "%s" : "%s/config.json", is_config ? path : dir) >=
         MAX_PATH)
         return MOE_FAIL(err, MOE_E_ARGUMENT, "%.200s: path too long", path);
     MOE_TRY(choose_kernels(m, opt, err));
     MOE_TRY(read_config(m, config, err));
-    if (!is_config) MOE_TRY(read_generation_config(m, dir, err));
+    return is_config ? MOE_OK : read_generation_config(m, dir, err);
+}
+
+static moe_status open_files(struct moe_model *m, const char *path, const char *dir, bool is_config,
+                             const moe_model_options *opt, moe_error *err) {
+    MOE_TRY(moe_model_read(m, path, dir, is_config, opt, err));
     MOE_TRY(bind_weights(m, path, opt, err));
-    fill_info(m);
-    return choose_precision(m, opt, err);
+    moe_model_fill_info(m);
+    m->info.storage = moe_model_storage(m);
+    return moe_model_choose_precision(m, opt, err);
 }
 
 static moe_status open_model(struct moe_model *m, const char *path, const moe_model_options *opt,

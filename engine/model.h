@@ -11,7 +11,7 @@
 #include "models/synthetic.h"
 #include "models/weights.h"
 
-enum { MOE_MAX_EOS = 16 };
+enum { MOE_MAX_EOS = 16, MOE_MAX_CONFIG_BYTES = 16 << 20 };
 
 struct moe_model {
     struct moe_checkpoint *checkpoint; /* NULL: synthetic */
@@ -25,5 +25,16 @@ struct moe_model {
     int64_t eos[MOE_MAX_EOS];
     moe_model_info info;
 };
+
+/* The steps of opening one that checking a checkpoint takes as well (engine/check.c). */
+
+/* What comes before the weights: kernels, config.json of the directory `dir` of the checkpoint `path`, or
+ * `path` itself if is_config, and generation_config.json. */
+moe_status moe_model_read(struct moe_model *m, const char *path, const char *dir, bool is_config,
+                          const moe_model_options *opt, moe_error *err);
+/* What spec and weights tell, but for the storage; that, where all weights are there. */
+void moe_model_fill_info(struct moe_model *m);
+const char *moe_model_storage(const struct moe_model *m);
+moe_status moe_model_choose_precision(struct moe_model *m, const moe_model_options *opt, moe_error *err);
 
 #endif

@@ -252,6 +252,83 @@ MOE_API moe_status moe_decoder_finish(const char **piece, size_t *n_piece, moe_d
 
 MOE_API void moe_free(void *p); /* what this library handed over; NULL is fine */
 
+/* ---- checking a checkpoint ---------------------------------------------------------------------------- */
+
+/* A checkpoint that is looked at as a whole: its faults are counted, and nothing of it is copied or computed
+ * with. For one thread at a time. */
+typedef struct moe_check moe_check;
+
+typedef struct moe_check_options {
+    moe_model_options model;             /* as it would be opened; not synthetic. Phases: "checking": MiB */
+    size_t max_listed;                   /* faults, and tensors, that are named; the rest is counted; 0: 20 */
+    bool (*is_cancelled)(void *context); /* asked many times a second, with model.context; NULL: never */
+} moe_check_options;
+
+/* A special id as config.json or generation_config.json has it. */
+typedef struct moe_check_id {
+    const char *file, *key; /* "config.json", "eos_token_id" */
+    int64_t id;
+    bool is_inside; /* the vocabulary */
+} moe_check_id;
+
+/* A tensor with values that are not finite, as the model sees them: widened, with scales applied. */
+typedef struct moe_check_tensor {
+    const char *name; /* as the model asks for it; in quantised and packed forms several tensors make it up */
+    const char *format; /* "BF16", "FP8", ... */
+    uint64_t n_values, n_nan, n_infinite;
+} moe_check_tensor;
+
+/* Borrowed from the check; the values are those of moe_check_values, 0 before. */
+typedef struct moe_check_report {
+    const moe_model_info *model; /* parameters and bytes: of the tensors that are not at fault; if any is,
+                                    storage is NULL */
+    size_t n_tensors;            /* that the model uses, those at fault included */
+    size_t n_faults, n_faults_listed; /* tensors missing, misshapen or of a dtype that is not accepted */
+    bool has_more_faults;             /* looking for them ended after 10000 */
+    const char *const *faults;        /* [n_faults_listed] what moe_model_open would say of each */
+    size_t n_ids, n_ids_outside;
+    const moe_check_id *ids;            /* [n_ids] */
+    uint64_t n_values, n_bytes;         /* looked at */
+    uint64_t n_nan, n_infinite;         /* of them */
+    size_t n_tainted, n_tensors_listed; /* tensors with any */
+    const moe_check_tensor *tensors;    /* [n_tensors_listed] in the order of the model */
+} moe_check_report;
+
+/* Reads config.json, generation_config.json and the header of every file, and finds every tensor that the
+ * model needs. Tensors at fault, and special ids outside the vocabulary, are in the report; all else that
+ * moe_model_open would refuse is an error here too, but for memory. opt may be NULL. */
+MOE_API moe_status moe_check_open(moe_check **out, const char *path, const moe_check_options *opt,
+                                  moe_error *err);
+MOE_API void moe_check_close(moe_check *check); /* NULL is fine */
+/* Looks at every value of the tensors that are not at fault, on model.n_threads threads. Takes no more memory
+ * than a few rows; a file that shrinks meanwhile may raise SIGBUS, as whenever weights are read. MOE_E_IO if
+ * one did; MOE_E_CANCELLED, and the report has no values then. */
+MOE_API moe_status moe_check_values(moe_check *check, moe_error *err);
+MOE_API const moe_check_report *moe_check_get_report(const moe_check *check);
+
+/* How a model runs on this machine: all of it in memory; its weights read from the disk again and again,
+ * because they are mapped and do not fit beside the rest; not at all, because what cannot be dropped does not
+ * fit: opening the model or the session is refused. */
+typedef enum moe_runs { MOE_RUNS_IN_MEMORY, MOE_RUNS_FROM_DISK, MOE_RUNS_NOT } moe_runs;
+
+/* Bytes. */
+typedef struct moe_memory_plan {
+    uint64_t mapped; /* weights used where they lie in the files: the system can drop them */
+    uint64_t
+        copied; /* weights that are widened, transposed, or on huge pages; without escapes of packed ones */
+    uint64_t cache;   /* keys and values, or latent vectors */
+    uint64_t scratch; /* the rest of a session */
+    uint64_t needed;  /* copied + cache + scratch */
+    uint64_t available, total,
+        limit; /* of the machine, now; of the control group. UINT64_MAX: unknown, none */
+    moe_runs runs;
+} moe_memory_plan;
+
+/* What the model and one session take, without taking it. MOE_E_ARGUMENT: tensors are at fault, or options
+ * that moe_session_open would refuse. */
+MOE_API moe_status moe_check_memory(moe_memory_plan *out, const moe_check *check,
+                                    const moe_session_options *opt, moe_error *err);
+
 /* ---- packed checkpoints ------------------------------------------------------------------------------- */
 
 typedef struct moe_pack_options {
