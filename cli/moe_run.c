@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/check_mode.h"
 #include "cli/common.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
@@ -427,6 +428,7 @@ int main(int argc, char **argv) {
     run_options_read(&options, argc, argv);
     char *path = model_path(options.model), *directory = model_directory(path);
     int status = options.mode == RUN_GENERATE ? run_generate(&options, path, directory)
+                 : options.mode == RUN_CHECK  ? run_check(&options, path, directory)
                                               : run_text_mode(&options, directory);
     free(directory);
     free(path);

@@ -142,6 +142,11 @@ void json_integer(struct json *j, const char *key, uint64_t x) {
     output_format(j->out, "%llu", (unsigned long long)x);
 }
 
+void json_signed(struct json *j, const char *key, int64_t x) {
+    json_item(j, key);
+    output_format(j->out, "%lld", (long long)x);
+}
+
 void json_real(struct json *j, const char *key, double x) {
     json_item(j, key);
     if (isfinite(x)) {

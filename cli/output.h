@@ -34,6 +34,7 @@ void json_close(struct json *j, char bracket);                 /* '}' or ']' */
 void json_string(struct json *j, const char *key, const char *s);
 void json_bytes(struct json *j, const char *key, const char *s, size_t n); /* not UTF-8: U+FFFD */
 void json_integer(struct json *j, const char *key, uint64_t x);
+void json_signed(struct json *j, const char *key, int64_t x);
 void json_real(struct json *j, const char *key, double x); /* not finite: null */
 void json_bool(struct json *j, const char *key, bool x);
 void json_null(struct json *j, const char *key);

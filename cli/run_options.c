@@ -17,6 +17,7 @@ enum {
     OPT_LOGITS,
     OPT_TOKENIZE,
     OPT_DETOKENIZE,
+    OPT_CHECK,
     OPT_ESCAPED,
     OPT_SKIP_SPECIAL,
     OPT_ADD_BOS,
@@ -63,6 +64,7 @@ static const struct option long_options[] = {
     {"quiet", no_argument, NULL, OPT_QUIET},
     {"tokenize", no_argument, NULL, OPT_TOKENIZE},
     {"detokenize", no_argument, NULL, OPT_DETOKENIZE},
+    {"check", no_argument, NULL, OPT_CHECK},
     {"escaped", no_argument, NULL, OPT_ESCAPED},
     {"skip-special", no_argument, NULL, OPT_SKIP_SPECIAL},
     {"threads", required_argument, NULL, 't'},
@@ -120,6 +122,11 @@ static const char help[] =
     "      --escaped          --tokenize reads \\n, \\r and \\\\ as --detokenize writes them\n"
     "      --skip-special     --detokenize leaves special tokens out\n"
     "\n"
+    "Checkpoint only:\n"
+    "      --check            generate nothing: report whether the files are whole, all values finite, and\n"
+    "                         whether there is memory for a context of -c positions (--batch-size + 256);\n"
+    "                         the options below, --json and --quiet apply\n"
+    "\n"
     "Machine:\n"
     "  -t, --threads N        threads (the physical cores that this process may use)\n"
     "      --batch-size N     most rows of the prompt computed at once (512)\n"
@@ -136,15 +143,16 @@ static const char help_end[] =
     "  -h, --help             this text\n"
     "  -V, --version          the version\n"
     "\n"
-    "Exit status: 0 done; 1 failure; 2 wrong usage; 130 or 143 after SIGINT or SIGTERM, once what was\n"
-    "generated is printed.\n"
+    "Exit status: 0 done; 1 failure, or --check found something; 2 wrong usage; 130 or 143 after SIGINT or\n"
+    "SIGTERM, once what was generated is printed.\n"
     "\n"
     "Examples:\n"
     "  moe-run\n"
     "  moe-run -p 'The fox and the owl' --temperature 0.8 --top-p 0.95 --seed 7\n"
     "  moe-run Qwen/Qwen3-30B-A3B -f question.txt -n 400 --stop '<|im_end|>'\n"
     "  moe-run ./OLMoE-1B-7B-0924 --ids 510,5347 -n 32 --print-ids\n"
-    "  moe-run Qwen/Qwen3-30B-A3B --tokenize < lines.txt\n";
+    "  moe-run Qwen/Qwen3-30B-A3B --tokenize < lines.txt\n"
+    "  moe-run --check Qwen/Qwen3-30B-A3B -c 32768\n";
 
 /* The outputs of --help and --version are checked like any other. */
 static void print_and_exit(bool is_help) {
@@ -249,6 +257,9 @@ static void read_flag(struct run_options *o, int option) {
     case OPT_DETOKENIZE:
         o->mode = RUN_DETOKENIZE;
         break;
+    case OPT_CHECK:
+        o->mode = RUN_CHECK;
+        break;
     }
 }
 
@@ -336,6 +347,9 @@ static void check_combination(struct run_options *o, const struct given *g) {
                     OPT_REPEAT_PENALTY, OPT_SEED, OPT_PRINT_IDS, OPT_JSON, OPT_LOGITS, OPT_PACK,
                     OPT_HUGE_PAGES, OPT_PRECISION);
     REFUSE_WITH(g, OPT_DETOKENIZE, OPT_NO_BOS, OPT_ESCAPED);
+    REFUSE_WITH(g, OPT_CHECK, OPT_TOKENIZE, OPT_DETOKENIZE, 'p', 'f', OPT_IDS, OPT_ADD_BOS, OPT_NO_BOS, 'n',
+                OPT_STOP, OPT_IGNORE_EOS, OPT_TEMPERATURE, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P,
+                OPT_REPEAT_PENALTY, OPT_SEED, OPT_PRINT_IDS, OPT_LOGITS, OPT_ESCAPED, OPT_SKIP_SPECIAL);
     if (o->escaped && o->mode != RUN_TOKENIZE) die(STATUS_USAGE, "--escaped goes with --tokenize");
     if (o->skip_special && o->mode != RUN_DETOKENIZE)
         die(STATUS_USAGE, "--skip-special goes with --detokenize");
