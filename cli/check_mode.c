@@ -51,8 +51,9 @@ static void read_tokenizer(struct tokenizer_facts *t, const char *directory, siz
     if (is_absent(directory, "tokenizer.json")) return;
     t->state = TOKENIZER_UNREADABLE;
     moe_status status = moe_tokenizer_open(&tokenizer, directory, &t->err);
-    if (status == MOE_E_MEMORY) die(STATUS_FAILED, "%s", t->err.message);
-    if (status != MOE_OK) return;
+    bool is_finding = status == MOE_E_FORMAT || status == MOE_E_UNSUPPORTED;
+    if (status != MOE_OK && !is_finding) die(STATUS_FAILED, "%s", t->err.message);
+    if (is_finding) return;
     t->state = TOKENIZER_READ;
     t->largest_id = moe_tokenizer_largest_id(tokenizer);
     t->n_tokens = moe_tokenizer_count(tokenizer, vocab_size);

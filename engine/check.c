@@ -149,7 +149,7 @@ static uint64_t or_unknown(size_t bytes) {
 static uint64_t mapped_bytes(const struct moe_check *c) {
     const struct moe_weights *w = &c->model->weights;
     if (c->options.model.weights == MOE_WEIGHTS_MAPPED) return w->n_bytes - w->n_replaced;
-    return c->model->spec.tied ? 0 : moe_matrix_bytes(&w->embed);
+    return moe_weights_share_head(w) ? 0 : moe_matrix_bytes(&w->embed);
 }
 
 moe_status moe_check_memory(moe_memory_plan *out, const moe_check *c, const moe_session_options *opt,

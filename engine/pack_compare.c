@@ -101,7 +101,7 @@ static moe_status compare_packed(struct comparison *c, const struct moe_pack_mat
                                  moe_error *err) {
     static const struct moe_quantization none = {0};
     struct pair pair = {.packed = c->packed, .escapes = escapes, .source = moe_source_checkpoint(c->packed)};
-    const struct moe_source source = {&pair, pair_has, pair_get};
+    const struct moe_source source = {.context = &pair, .has = pair_has, .get = pair_get};
     struct moe_storage storage = {.source = &source, .quantization = &none};
     c->matrix = m;
     c->data = data;
@@ -180,7 +180,8 @@ static moe_status compare_tensor(struct comparison *c, const struct moe_tensor *
     MOE_TRY(find_suffixed(&escapes, c->packed, t->name, MOE_ESCAPES_SUFFIX, err));
     bool is_matrix = t->dtype == MOE_DTYPE_BF16 && (t->rank == 2 || t->rank == 3) && t->n_bytes > 0;
     if (!data || !escapes || !is_matrix)
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_listing(c->packed), t->name);
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %s: missing", moe_checkpoint_listing(c->packed),
+                        t->name);
     const struct moe_pack_matrix m = moe_pack_matrix_of(t);
     return compare_packed(c, &m, data, escapes, err);
 }

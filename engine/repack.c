@@ -299,9 +299,10 @@ moe_status moe_repack(struct moe_repacked *out, struct moe_weights *weights, con
                       const struct moe_repack_options *options, moe_error *err) {
     struct repack p = {.options = options};
     *out = (struct moe_repacked){0};
+    bool shares_head = moe_weights_share_head(weights);
     moe_weights_visit(weights, spec, add_item, &p);
     moe_status status = run(&p, out, weights, err);
-    if (spec->tied) weights->embed = weights->head.w;
+    if (shares_head) weights->embed = weights->head.w;
     free(p.items);
     free(p.tasks);
     return status;

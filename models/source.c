@@ -61,5 +61,5 @@ static moe_status checkpoint_get(void *context, struct moe_source_tensor *out, c
 }
 
 struct moe_source moe_source_checkpoint(const struct moe_checkpoint *ck) {
-    return (struct moe_source){(void *)(uintptr_t)ck, checkpoint_has, checkpoint_get};
+    return (struct moe_source){(void *)(uintptr_t)ck, checkpoint_has, checkpoint_get, false};
 }

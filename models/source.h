@@ -32,6 +32,7 @@ struct moe_source {
      * missing or misshapen, MOE_E_UNSUPPORTED if its dtype is another. */
     moe_status (*get)(void *context, struct moe_source_tensor *out, const char *name, const size_t *shape,
                       size_t rank, uint32_t dtypes, moe_error *err);
+    bool makes_all; /* whatever is asked for: `has` tells how it is stored, not whether it was there */
 };
 
 /* A source over an open checkpoint, which it borrows. */

@@ -113,5 +113,5 @@ void moe_synthetic_draw(struct moe_synthetic *s) {
 }
 
 struct moe_source moe_source_synthetic(struct moe_synthetic *s) {
-    return (struct moe_source){s, has, get};
+    return (struct moe_source){s, has, get, true};
 }

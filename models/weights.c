@@ -17,9 +17,23 @@ static moe_status bind_layer(struct moe_binder *b, struct moe_layer_weights *w) 
     return moe_bind_ffn_layer(b, w);
 }
 
+/* PreTrainedModel.tie_weights: where a checkpoint has both matrices, and the configuration says that they are
+ * one, the checkpoint is right; where it has one of them, it is both, whichever it is. */
+static bool is_there(const struct moe_binder *b, enum moe_tensor_role role) {
+    return !b->storage.source->makes_all && moe_binder_has(b, role);
+}
+
+static enum moe_tensor_role embedding_role(const struct moe_binder *b) {
+    return b->spec->tied && is_there(b, MOE_T_HEAD) && !is_there(b, MOE_T_EMBED) ? MOE_T_HEAD : MOE_T_EMBED;
+}
+
+static bool has_own_head(const struct moe_binder *b) {
+    return !b->spec->tied || (is_there(b, MOE_T_HEAD) && is_there(b, MOE_T_EMBED));
+}
+
 static moe_status bind_head(struct moe_binder *b, struct moe_weights *out) {
     const struct moe_spec *s = b->spec;
-    if (!s->tied)
+    if (has_own_head(b))
         return moe_bind_linear(b, &out->head, MOE_T_HEAD, s->vocab_size, s->hidden_size, s->bias_head);
     out->head.w = out->embed;
     return s->bias_head ? moe_bind_vector(b, &out->head.bias, MOE_T_HEAD, ".bias", s->vocab_size) : MOE_OK;
@@ -32,7 +46,7 @@ static moe_status bind_all(struct moe_binder *b) {
     out->n_layers = s->n_layers;
     b->scratch = calloc(s->n_experts, sizeof *b->scratch);
     if (!out->layers || !b->scratch) return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
-    MOE_TRY(moe_bind_matrix(b, &out->embed, MOE_T_EMBED, s->vocab_size, s->hidden_size));
+    MOE_TRY(moe_bind_matrix(b, &out->embed, embedding_role(b), s->vocab_size, s->hidden_size));
     for (b->layer = 0; b->layer < s->n_layers; b->layer++) MOE_TRY(bind_layer(b, &out->layers[b->layer]));
     MOE_TRY(bind_norm(b, &out->final_norm, MOE_T_FINAL_NORM));
     return bind_head(b, out);
@@ -72,6 +86,10 @@ moe_status moe_weights_list(struct moe_weights *out, const struct moe_weights_li
     moe_status status = run(&b, out, spec, source);
     if (status != MOE_OK && err) *err = fault;
     return status;
+}
+
+bool moe_weights_share_head(const struct moe_weights *weights) {
+    return weights->head.w.data == weights->embed.data;
 }
 
 /* Those that are there, one after the other. */

@@ -77,6 +77,9 @@ moe_status moe_weights_bind(struct moe_weights *out, const struct moe_spec *spec
                             moe_error *err);
 void moe_weights_free(struct moe_weights *weights);
 
+/* Whether the head is the embedding. */
+bool moe_weights_share_head(const struct moe_weights *weights);
+
 /* Calls `call` for every matrix that a pass reads whole, in the order of a pass but for the head, which
  * comes first. An embedding that is not tied is none of them: only rows of it are read. Where it is tied, it
  * is the head. */

@@ -519,6 +519,30 @@ class Configs(Hostile):
             self.assert_same(c, out, repr(space))
 
     @each_family
+    def test_a_head_that_is_the_embedding(self, c: Checkpoint) -> None:
+        """As transformers: of two matrices both count, whatever the config says; of one it is both."""
+        both = self.expected(c)
+        c.write_config("tie_word_embeddings", "true")
+        self.assert_same(c, both, "two that differ")
+        embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+        begin, end = c.header[embedding]["data_offsets"]
+        header, data = c.arrange([name for name in c.names if name != head])
+        place = [len(data), len(data) + end - begin]
+        c.write({**header, head: {**c.header[embedding], "data_offsets": place}}, data + c.data[begin:end])
+        tied = self.run_on(c.path)[1]
+        self.assertNotEqual(tied, both)
+        c.write(header, data)
+        self.assert_same(c, tied, "the embedding alone")
+        c.header[head], c.header[embedding] = c.header[embedding], c.header[head]
+        c.write(*c.arrange([name for name in c.names if name != embedding]))
+        self.assert_same(c, tied, "the head alone")
+        c.write(*c.arrange([name for name in c.names if name not in (embedding, head)]))
+        self.assert_refused(c, "neither", embedding)
+        c.write_config("tie_word_embeddings", "false")
+        c.write(header, data)
+        self.assert_refused(c, "no head", head)
+
+    @each_family
     def test_generation_config(self, c: Checkpoint) -> None:
         out = self.expected(c)
         file = c.path / "generation_config.json"

@@ -84,7 +84,7 @@ ParameterizedTest(struct structure *c, structure, tensors) {
     snprintf(path, sizeof path, MOE_FIXTURES "/structure/%s.json", c->family);
     cr_assert_eq(moe_json_open(&doc, path, 1 << 20, &err), MOE_OK, "%s", err.message);
     cr_assert_eq(moe_spec_resolve(&spec, moe_json_root(&doc), &err), MOE_OK, "%s", err.message);
-    const struct moe_source source = {r, has, get};
+    const struct moe_source source = {r, has, get, .makes_all = true};
     cr_assert_eq(moe_weights_bind(&weights, &spec, &source, NULL, &err), MOE_OK, "%s", err.message);
 
     qsort(r->lines, r->n_lines, MAX_LINE, compare_lines);
@@ -119,7 +119,7 @@ Test(structure, alternating_rows_are_not_fp8) {
     r->zeros = calloc(1 << 16, sizeof *r->zeros);
     cr_assert_eq(moe_json_open(&doc, MOE_FIXTURES "/structure/gpt_oss.json", 1 << 20, &err), MOE_OK);
     cr_assert_eq(moe_spec_resolve(&spec, moe_json_root(&doc), &err), MOE_OK, "%s", err.message);
-    const struct moe_source source = {r, has_fp8, get};
+    const struct moe_source source = {r, has_fp8, get, .makes_all = true};
     cr_expect_eq(moe_weights_bind(&weights, &spec, &source, NULL, &err), MOE_E_UNSUPPORTED);
     cr_expect(strstr(err.message, "gpt_oss.json: FP8 is not supported for tensor "
                                   "model.layers.0.mlp.experts.gate_up_proj, whose rows"),
