@@ -17,20 +17,27 @@ static unsigned long long read_number(const char *path, unsigned long long absen
     return n;
 }
 
-/* Bytes that a line of /proc/meminfo states, or `absent`. */
-static unsigned long long read_meminfo(const char *name, unsigned long long absent) {
-    FILE *f = fopen("/proc/meminfo", "re");
+/* The number after `name` and a colon or space, at the beginning of a line of the file, or `absent`. */
+static unsigned long long read_field(const char *path, const char *name, unsigned long long absent) {
+    FILE *f = fopen(path, "re");
     char line[128];
-    unsigned long long kib, bytes = absent;
-    size_t n = strlen(name);
+    unsigned long long n = absent, found;
+    size_t n_name = strlen(name);
     while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, name, n) && sscanf(line + n, ": %llu kB", &kib) == 1) bytes = kib * 1024;
+        if (!strncmp(line, name, n_name) && (line[n_name] == ':' || line[n_name] == ' ') &&
+            sscanf(line + n_name + 1, "%llu", &found) == 1)
+            n = found;
     if (f) fclose(f);
-    return bytes;
+    return n;
 }
 
 static size_t to_size(unsigned long long n) {
     return n > SIZE_MAX ? SIZE_MAX : (size_t)n;
+}
+
+static size_t read_meminfo(const char *name) {
+    unsigned long long kib = read_field("/proc/meminfo", name, UINT64_MAX / 1024);
+    return kib >= UINT64_MAX / 1024 ? SIZE_MAX : to_size(kib * 1024);
 }
 
 size_t moe_memory_limit(void) {
@@ -38,14 +45,21 @@ size_t moe_memory_limit(void) {
 }
 
 size_t moe_memory_total(void) {
-    return to_size(read_meminfo("MemTotal", UINT64_MAX));
+    return read_meminfo("MemTotal");
+}
+
+/* Of what a control group holds, pages of files can be dropped: weights that were read are most of them. */
+static size_t held_by_group(void) {
+    static const char stat[] = "/sys/fs/cgroup/memory.stat";
+    unsigned long long held = read_number("/sys/fs/cgroup/memory.current", 0);
+    unsigned long long files = read_field(stat, "inactive_file", 0) + read_field(stat, "active_file", 0);
+    return to_size(held > files ? held - files : 0);
 }
 
 size_t moe_memory_available(void) {
-    size_t available = to_size(read_meminfo("MemAvailable", UINT64_MAX)), limit = moe_memory_limit();
+    size_t available = read_meminfo("MemAvailable"), limit = moe_memory_limit();
     if (limit == SIZE_MAX) return available;
-    size_t current = to_size(read_number("/sys/fs/cgroup/memory.current", 0));
-    size_t rest = limit > current ? limit - current : 0;
+    size_t held = held_by_group(), rest = limit > held ? limit - held : 0;
     return rest < available ? rest : available;
 }
 
