@@ -222,7 +222,7 @@ moe_status moe_pack_compare(moe_pack_report *report, const char *model, const ch
 static moe_status hash_tensor(uint64_t *out, const struct moe_safetensors *st, const struct moe_tensor *t,
                               struct moe_pack_work *work, moe_error *err) {
     struct moe_pack_hash hash;
-    void *bytes = malloc(MOE_PACK_CHUNK);
+    void *bytes = malloc(t->n_bytes < MOE_PACK_CHUNK ? t->n_bytes + 1 : MOE_PACK_CHUNK);
     if (!bytes) return MOE_FAIL(err, MOE_E_MEMORY, "tensor %s: out of memory", t->name);
     moe_status status = moe_pack_hash_begin(&hash, moe_dtype_name(t->dtype), t->shape, t->rank, err);
     for (size_t at = 0, n; at < t->n_bytes && status == MOE_OK; at += n) {
