@@ -237,7 +237,7 @@ def main() -> None:
             if differences and n_bad <= 20:
                 print(json.dumps({k: v for k, v in document.items() if k != "model"}, ensure_ascii=False))
                 print("\n".join(differences))
-    print(f"{args.n} tokenizers, {counts['refused']} refused here: {n_bad} answers differ")
+    print(f"seed {args.seed}: {args.n} tokenizers, {counts['refused']} refused here: {n_bad} answers differ")
     sys.exit(1 if n_bad or counts["compared"] == 0 else 0)
 
 

@@ -209,7 +209,10 @@ def main() -> None:
             n_bad += 1
             if n_bad <= 20:
                 print(f"{pattern!r} on {text!r}\n  want {want}\n  got  {answer}")
-    print(f"{len(cases)} matchings: {n_bad} differ; {n_refused} refused here alone, {n_both} by both")
+    print(
+        f"seed {args.seed}: {len(cases)} matchings: {n_bad} differ; "
+        f"{n_refused} refused here alone, {n_both} by both"
+    )
     sys.exit(1 if n_bad else 0)
 
 

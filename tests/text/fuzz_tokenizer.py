@@ -178,7 +178,10 @@ def main() -> None:
         for line in differences[:20]:
             print(line)
         n_bad += len(differences)
-    print(f"{n_texts} texts and {n_lists} lists of ids with {len(args.folders)} tokenizers: {n_bad} differ")
+    print(
+        f"seed {args.seed}: {n_texts} texts and {n_lists} lists of ids with {len(args.folders)} tokenizers: "
+        f"{n_bad} differ"
+    )
     sys.exit(1 if n_bad else 0)
 
 
