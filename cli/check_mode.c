@@ -107,6 +107,13 @@ static void print(struct checking *c) {
     output_close(&c->out);
 }
 
+/* As after any failure, for who looks at standard error alone. */
+static void say_fault(const struct check_facts *f) {
+    char fault[1024];
+    check_write_fault(fault, sizeof fault, f);
+    note("%s", fault);
+}
+
 int run_check(const struct run_options *o, const char *path, const char *directory) {
     struct checking *c = need(1, sizeof *c);
     c->options = o;
@@ -122,6 +129,7 @@ int run_check(const struct run_options *o, const char *path, const char *directo
     if (status != MOE_OK && !interrupted()) die(STATUS_FAILED, "%s", err.message);
     bool passes = !interrupted() && check_passes(&c->facts);
     if (!interrupted()) print(c);
+    if (!interrupted() && !passes) say_fault(&c->facts);
     moe_check_close(c->check);
     free(c);
     return interrupted() ? 128 + interrupted() : passes ? STATUS_DONE : STATUS_FAILED;

@@ -71,6 +71,22 @@ static void write_verdict(char *out, size_t size, const struct check_facts *f) {
         snprintf(out, size, "runs here");
 }
 
+void check_write_fault(char *out, size_t size, const struct check_facts *f) {
+    const moe_check_report *r = f->found;
+    const moe_check_tensor *t = r->tensors;
+    char verdict[512];
+    write_verdict(verdict, sizeof verdict, f);
+    if (r->n_faults_listed)
+        snprintf(out, size, "%s", r->faults[0]);
+    else if (r->n_tensors_listed)
+        snprintf(out, size, "%s: tensor %s: %" PRIu64 " NaN, %" PRIu64 " infinite of %" PRIu64 " values",
+                 f->path, t->name, t->n_nan, t->n_infinite, t->n_values);
+    else if (f->tokenizer.state == TOKENIZER_UNREADABLE)
+        snprintf(out, size, "%s", f->tokenizer.err.message);
+    else
+        snprintf(out, size, "%s: %s", f->path, verdict);
+}
+
 /* ---- text --------------------------------------------------------------------------------------------- */
 
 static void print_more(struct output *out, size_t n, size_t n_listed) {

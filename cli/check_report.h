@@ -25,6 +25,8 @@ struct check_facts {
 
 /* Whether nothing is wrong and the model runs here. */
 bool check_passes(const struct check_facts *f);
+/* What is wrong in one line, the first of several, where check_passes is false. */
+void check_write_fault(char *out, size_t size, const struct check_facts *f);
 void check_print(struct output *out, const struct check_facts *f);
 void check_print_json(struct output *out, const struct check_facts *f);
 

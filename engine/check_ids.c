@@ -1,6 +1,7 @@
 /* Special ids are read here once more, and not only as generation needs them: those of config.json that
  * generation_config.json overrides, and those that only other programs use, can be wrong as well. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "engine/check.h"
@@ -19,7 +20,8 @@ static moe_status add_id(struct moe_check *c, struct moe_json_value v, const cha
     if (r->n_ids == MOE_CHECK_MAX_IDS)
         return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: more than %d special ids", v.doc->file, v.path,
                         MOE_CHECK_MAX_IDS);
-    bool is_inside = id >= 0 && (uint64_t)id < c->model->spec.vocab_size;
+    bool is_none = id == -1 && !strcmp(key, "pad_token_id"); /* as some write it */
+    bool is_inside = is_none || (id >= 0 && (uint64_t)id < c->model->spec.vocab_size);
     c->ids[r->n_ids++] = (moe_check_id){file, key, id, is_inside};
     r->n_ids_outside += !is_inside;
     return MOE_OK;

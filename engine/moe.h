@@ -268,7 +268,7 @@ typedef struct moe_check_options {
 typedef struct moe_check_id {
     const char *file, *key; /* "config.json", "eos_token_id" */
     int64_t id;
-    bool is_inside; /* the vocabulary */
+    bool is_inside; /* the vocabulary; or -1 for pad_token_id, which some write for none */
 } moe_check_id;
 
 /* A tensor with values that are not finite, as the model sees them: widened, with scales applied. */

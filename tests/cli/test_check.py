@@ -48,15 +48,20 @@ class CheckCase(ProgramCase):
     def fixture(self, name: str = NAME) -> Path:
         return self.copy(FIXTURES / name)
 
+    def assert_ended(self, done: Finished, status: int) -> None:
+        self.assertEqual(done.returncode, status, (done.stdout, done.stderr))
+        self.assertEqual(done.stderr.count(b"\n"), status, done.stderr)
+        self.assertTrue(status == 0 or done.stderr.startswith(b"moe-run: "), done.stderr)
+
     def check(self, status: int, *args: str | Path, **options: Any) -> list[str]:
-        """The lines of a report; standard error stays empty."""
+        """The lines of a report; standard error has one where something is wrong, else none."""
         done = self.run_program("--check", *args, **options)
-        self.assertEqual((done.returncode, done.stderr), (status, b""), done.stdout)
+        self.assert_ended(done, status)
         return done.stdout.decode().splitlines()
 
     def check_json(self, status: int, *args: str | Path) -> dict[str, Any]:
         done = self.run_program("--check", "--json", *args)
-        self.assertEqual((done.returncode, done.stderr), (status, b""), done.stdout)
+        self.assert_ended(done, status)
         answer: dict[str, Any] = json.loads(done.stdout)
         self.assertEqual(answer["passes"], status == 0)
         return answer
@@ -238,13 +243,13 @@ class Faults(CheckCase):
     def test_special_ids(self) -> None:
         model = self.fixture()
         edit_json(model / "config.json", eos_token_id=[1, 64])
-        edit_json(model / "generation_config.json", pad_token_id=-1)
+        edit_json(model / "generation_config.json", pad_token_id=-2)
         lines = self.check(1, model)
         self.assert_line(lines, "special", "eos_token_id 64 (config.json), outside the vocabulary")
-        self.assert_line(lines, "special", "pad_token_id -1 (generation_config.json), outside the vocabulary")
+        self.assert_line(lines, "special", "pad_token_id -2 (generation_config.json), outside the vocabulary")
         self.assert_result(lines, "runs here, but has special ids outside the vocabulary")
         outside = [i["id"] for i in self.check_json(1, model)["special_ids"] if not i["fits"]]
-        self.assertEqual(outside, [64, -1])
+        self.assertEqual(outside, [64, -2])
 
     def test_a_tokenizer_of_another_vocabulary(self) -> None:
         model = self.fixture()

@@ -246,8 +246,8 @@ Test(check, special_ids) {
                                       {config, "eos_token_id", 0, true},
                                       {config, "eos_token_id", 2147483647, false},
                                       {generation, "eos_token_id", 5, true},
-                                      {generation, "pad_token_id", -1, false}},
-               5, 3);
+                                      {generation, "pad_token_id", -1, true}},
+               5, 2);
     cr_assert_eq(unlink(files_path(generation)), 0);
     moe_check *c = open_check(files_path(""), NULL);
     cr_expect_eq(moe_check_get_report(c)->n_ids, 3);
