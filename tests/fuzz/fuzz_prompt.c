@@ -1,7 +1,7 @@
 /* Any bytes as a prompt, and any ids, for real tokenizers. The input: which tokenizer and what (1 byte each),
  * then the text, or ids of 16 bits. */
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "tests/fuzz/fuzz_text.h"
 
@@ -35,12 +35,11 @@ static void close_all(void) {
 }
 
 static void open_all(void) {
-    static const char root[] = MOE_SOURCE_DIR "/";
     moe_error err = fuzz_error();
     for (size_t i = 0; i < N_FILES; i++) {
-        char path[512] = {0};
-        FUZZ_CHECK(sizeof root + strlen(files[i].path) <= sizeof path);
-        strcat(strcpy(path, root), files[i].path);
+        char path[512];
+        int n = snprintf(path, sizeof path, MOE_SOURCE_DIR "/%s", files[i].path);
+        FUZZ_CHECK(n > 0 && (size_t)n < sizeof path);
         moe_status status = moe_tokenizer_open(&tokenizers[i], path, &err);
         FUZZ_CHECK(fuzz_opened(status, tokenizers[i], &err));
     }

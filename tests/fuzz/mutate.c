@@ -154,7 +154,7 @@ static size_t nudge(uint8_t *text, size_t n, size_t max, struct span v, struct m
 }
 
 size_t mutate_json(uint8_t *text, size_t n, size_t max, struct mutate_random *r) {
-    struct span *values = malloc(MAX_SPANS * sizeof *values);
+    struct span *values = calloc(MAX_SPANS, sizeof *values);
     size_t found = values ? find_values(values, text, n, r) : 0;
     if (found == 0 || mutate_below(r, 4) == 0) {
         free(values);

@@ -277,7 +277,8 @@ def refuse(token: str) -> None:
 def judge_json(data: bytes) -> bool:
     """Whether Python reads the text as strict JSON; what it alone tolerates is refused."""
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=refuse)
+        # all members of an object, those that a later one of the same name would hide as well
+        value = json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=Pairs)
         # no half of a surrogate pair, no infinity
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError):
