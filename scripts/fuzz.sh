@@ -38,6 +38,7 @@ quietly cmake --build build/fuzz --parallel 2 --target "fuzz_$target"
 case $target in
 packed) max_len=24576 ;;
 tokenizer) max_len=8192 ;;
+prompt) max_len=1024 ;;
 *) max_len=4096 ;;
 esac
 # A gibibyte is what a file may cost the engine. It holds with the address sanitizer too, once that does not keep 256 MiB
