@@ -401,7 +401,7 @@ def main() -> int:
     ap.add_argument("files", type=Path, nargs="*")
     ap.add_argument("--count", type=int, default=3000, help="mutants of each kind (3000)")
     ap.add_argument("--seed", type=int, default=1)
-    args = ap.parse_args()
+    args = ap.parse_intermixed_args()
     fine = check_examples(args.verdicts)
     if args.files:
         comparison = Comparison(args.verdicts)
