@@ -35,9 +35,9 @@ static int compare_texts(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static const char *base_name(const struct moe_safetensors *shard) {
-    const char *file = moe_safetensors_file(shard), *slash = strrchr(file, '/');
-    return slash ? slash + 1 : file;
+/* The name in the directory: of a shard, of which there are several. */
+static const char *base_name(const struct moe_checkpoint *ck, const struct moe_safetensors *shard) {
+    return moe_safetensors_file(shard) + strlen(ck->path) + 1;
 }
 
 /* Files [n] of the directory, or the path itself if it is a file. */
@@ -55,10 +55,10 @@ static moe_status open_shards(struct moe_checkpoint *ck, const char *const *file
     return MOE_OK;
 }
 
-static moe_status fail_twice(const struct moe_name *twice, moe_error *err) {
+static moe_status fail_twice(const struct moe_checkpoint *ck, const struct moe_name *twice, moe_error *err) {
     const struct slot *a = twice[0].value, *b = twice[1].value;
     return MOE_FAIL(err, MOE_E_FORMAT, "%s: tensor %.200s: also in %.100s", moe_safetensors_file(a->shard),
-                    twice->name, base_name(b->shard));
+                    twice->name, base_name(ck, b->shard));
 }
 
 static moe_status index_tensors(struct moe_checkpoint *ck, moe_error *err) {
@@ -75,7 +75,7 @@ static moe_status index_tensors(struct moe_checkpoint *ck, moe_error *err) {
             names[i] = (struct moe_name){ck->slots[i].tensor->name, &ck->slots[i]};
         }
     if (status == MOE_OK) status = moe_names_build(&ck->names, &twice, names, ck->n_slots, err);
-    if (twice) status = fail_twice(twice, err);
+    if (twice) status = fail_twice(ck, twice, err);
     free(names);
     return status;
 }
@@ -155,7 +155,7 @@ static moe_status open_listed(struct moe_checkpoint *ck, const struct listing *l
 static moe_status check_index(const struct moe_checkpoint *ck, const struct listing *l, moe_error *err) {
     for (const char *tensor = l->strings; tensor < l->end; tensor = next_tensor(tensor)) {
         const struct slot *slot = moe_names_find(&ck->names, tensor);
-        if (!slot || strcmp(base_name(slot->shard), shard_of(tensor)) != 0)
+        if (!slot || strcmp(base_name(ck, slot->shard), shard_of(tensor)) != 0)
             return MOE_FAIL(err, MOE_E_FORMAT, "%s: weight_map: tensor %.200s is not in %.100s", l->file,
                             tensor, shard_of(tensor));
     }

@@ -57,11 +57,15 @@ moe_status moe_text_join(char **out, const char *a, const char *b, const char *c
     return MOE_OK;
 }
 
+moe_status moe_path_parent(char **out, const char *path, moe_error *err) {
+    const char *slash = strrchr(path, '/');
+    MOE_TRY(moe_text_join(out, slash ? path : ".", "", "", err));
+    if (slash) (*out)[slash == path ? 1 : slash - path] = '\0';
+    return MOE_OK;
+}
+
 moe_status moe_file_directory(char **out, const char *path, moe_error *err) {
     struct stat st;
-    const char *slash = strrchr(path, '/');
-    bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
-    MOE_TRY(moe_text_join(out, is_file && !slash ? "." : path, "", "", err));
-    if (is_file && slash) (*out)[slash == path ? 1 : slash - path] = '\0';
-    return MOE_OK;
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) return moe_path_parent(out, path, err);
+    return moe_text_join(out, path, "", "", err);
 }

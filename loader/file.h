@@ -16,6 +16,10 @@ moe_status moe_file_read(int fd, void *bytes, size_t n, size_t offset, const cha
 /* The directory that `path` is, or that it is a regular file of; the caller frees it. MOE_E_MEMORY. */
 moe_status moe_file_directory(char **out, const char *path, moe_error *err);
 
+/* The directory that the last name of `path`, which does not end in a slash, lies in; the caller frees it.
+ * MOE_E_MEMORY. */
+moe_status moe_path_parent(char **out, const char *path, moe_error *err);
+
 /* The three texts one after the other; the caller frees it. MOE_E_MEMORY, and *out is NULL. */
 moe_status moe_text_join(char **out, const char *a, const char *b, const char *c, moe_error *err);
 

@@ -66,11 +66,7 @@ static moe_status part_place(struct moe_staging *s, const char *place, moe_error
     MOE_TRY(moe_text_join(&s->place, place, "", "", err));
     size_t n = strlen(place);
     while (n > 1 && place[n - 1] == '/') s->place[--n] = '\0';
-    char *slash = strrchr(s->place, '/');
-    if (!slash) return moe_text_join(&s->parent, ".", "", "", err);
-    MOE_TRY(moe_text_join(&s->parent, s->place, "", "", err));
-    s->parent[slash == s->place ? 1 : slash - s->place] = '\0';
-    return MOE_OK;
+    return moe_path_parent(&s->parent, s->place, err);
 }
 
 /* mkdtemp would give it the permissions of a private directory. */

@@ -235,7 +235,7 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t offset) {
 
 int __wrap_fsync(int fd) {
     (void)fd; /* a test's files need not survive a loss of power, and there are thousands */
-    return strikes(EIO) ? -1 : 0;
+    return strikes(seam.mode == SEAM_ONCE ? EIO : EINVAL) ? -1 : 0;
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t n) {
@@ -252,7 +252,8 @@ int __wrap_rename(const char *from, const char *to) {
 }
 
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
-    return strikes(EINVAL) ? -1 : __real_renameat2(from_dir, from, to_dir, to, flags);
+    if (strikes(seam.mode == SEAM_ONCE ? EINVAL : ENOSYS)) return -1;
+    return __real_renameat2(from_dir, from, to_dir, to, flags);
 }
 
 off_t __wrap_lseek(int fd, off_t offset, int whence) {

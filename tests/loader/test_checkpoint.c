@@ -103,6 +103,8 @@ Test(checkpoint, says_what_it_looked_for) {
     expect_refused(MOE_E_IO, "is there; pytorch_model.bin is, which is not supported");
     cr_expect(moe_checkpoint_open(&ck, files_path("none"), &err) == MOE_E_IO);
     cr_expect(contains(err.message, "none: no such directory"), "%s", err.message);
+    cr_expect(moe_checkpoint_open(&ck, "none", &err) == MOE_E_IO); /* shorter than ".safetensors" */
+    cr_expect_str_eq(err.message, "none: no such directory");
     cr_expect(moe_checkpoint_open(&ck, files_path("pytorch_model.bin"), &err) == MOE_E_IO);
     cr_expect(contains(err.message, "Not a directory"), "%s", err.message);
     cr_expect(moe_checkpoint_open(&ck, "", &err) == MOE_E_IO && contains(err.message, "empty"), "%s",

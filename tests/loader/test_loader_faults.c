@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -101,6 +102,25 @@ static moe_status staging_body(void *context, moe_error *err) {
     return status;
 }
 
+/* In place of a directory that is there; what is put beside the place may be there too. */
+static moe_status replacing_body(void *context, moe_error *err) {
+    char place[500];
+    struct moe_staging *s;
+    int fd;
+    snprintf(place, sizeof place, "%s/out", (const char *)context);
+    mkdir(place, 0700);
+    MOE_TRY(moe_staging_open(&s, place, err));
+    moe_status status = moe_staging_publish_directory(s, true, err);
+    moe_staging_close(s);
+    MOE_TRY(status);
+    MOE_TRY(moe_staging_open(&s, place, err));
+    status = moe_staging_create(&fd, s, "kept", err);
+    if (status == MOE_OK) close(fd);
+    if (status == MOE_OK) status = moe_staging_move_beside(s, "kept", err);
+    moe_staging_close(s);
+    return status;
+}
+
 static moe_status arena_body(void *context, moe_error *err) {
     (void)context;
     struct moe_arena a = {0};
@@ -143,6 +163,8 @@ Test(loader_faults, checkpoint) {
     check("twice", checkpoint_body, "", MOE_E_FORMAT, 80);
     files_safetensors("model.safetensors", header, 12);
     check("single", checkpoint_body, "", MOE_OK, 40);
+    files_safetensors("one.safetensors", header, 12);
+    check("one file", checkpoint_body, "one.safetensors", MOE_OK, 40);
 }
 
 Test(loader_faults, empty_directory) {
@@ -159,12 +181,35 @@ Test(loader_faults, arena) {
     check("arena", arena_body, "", MOE_OK, 1);
 }
 
-Test(loader_faults, staging) {
-    files_text("source", "text");
-    check("staging", staging_body, "source", MOE_OK, 30);
-    DIR *d = opendir(files_path("")); /* what failed left nothing */
+static size_t count_entries(void) {
+    DIR *d = opendir(files_path(""));
     size_t n = 0;
     while (readdir(d)) n++;
     closedir(d);
-    cr_expect_eq(n, 3); /* source, . and .. */
+    return n - 2; /* . and .. */
+}
+
+Test(loader_faults, staging) {
+    files_text("source", "text");
+    check("staging", staging_body, "source", MOE_OK, 30);
+    cr_expect_eq(count_entries(), 1); /* source: what failed left nothing */
+}
+
+/* More than is copied at a time. */
+Test(loader_faults, staging_a_long_file) {
+    static char text[(1 << 16) + 1];
+    files_write("source", text, sizeof text);
+    check("staging a long file", staging_body, "source", MOE_OK, 30);
+}
+
+/* No error that a rename tells, and none that hides it, lets it go over a file that is there. */
+Test(loader_faults, staging_over_what_is_there) {
+    files_text("kept", "text");
+    check("staging over what is there", replacing_body, "", MOE_E_IO, 10);
+    char text[8] = "";
+    FILE *f = fopen(files_path("kept"), "rb");
+    cr_assert(f && fread(text, 1, sizeof text, f) == 4);
+    fclose(f);
+    cr_expect_str_eq(text, "text");
+    cr_expect_eq(count_entries(), 2); /* and out */
 }

@@ -143,6 +143,8 @@ Test(staging, places) {
     cr_assert_eq(moe_staging_publish_directory(s, false, &err), MOE_OK, "%s", err.message);
     moe_staging_close(s);
     cr_expect(is_there("out") && is_there(name));
+    cr_assert_eq(moe_staging_open(&s, "o", &err), MOE_OK, "%s", err.message); /* the shortest there is */
+    moe_staging_close(s);
     if (moe_staging_open(&s, "/moe-test-out", &err) == MOE_OK) moe_staging_close(s); /* root may */
     const char *const paths[][2] = {
         {"out", "out"}, {"f", "."}, {"./f", "."}, {"none", "none"}, {"/proc/stat", "/proc"}};
@@ -152,4 +154,18 @@ Test(staging, places) {
         cr_expect_str_eq(dir, paths[i][1]);
         free(dir);
     }
+}
+
+/* A directory in which all temporary names are taken, as no processes leave it. */
+Test(staging, gives_up_looking_for_a_name) {
+    enum { TRIES = 101 };
+    struct moe_staging *s;
+    char name[64];
+    for (int i = 0; i < TRIES; i++) {
+        snprintf(name, sizeof name, ".moe-pack-%ld-%d", (long)getpid(), i);
+        cr_assert_eq(mkdir(files_path(name), 0700), 0);
+    }
+    cr_expect_eq(moe_staging_open(&s, files_path("out"), &err), MOE_E_IO);
+    cr_expect(!s && contains(err.message, "out: cannot be created: File exists"), "%s", err.message);
+    cr_expect_eq(count_entries(""), TRIES);
 }
