@@ -161,13 +161,15 @@ struct element {
     uint32_t literal;
 };
 
-/* [:name:] or [:^name:] if that is what is here; p->p is at the second '['. */
+/* [:name:] or [:^name:] if that is what is here; p->p is at its '['. */
 static moe_status take_bracket(struct moe_regex_parser *p, struct moe_charset *set, bool *found) {
+    *found = false;
+    if (p->p[1] != ':') return MOE_OK;
     const char *name = p->p + 2;
     bool negative = *name == '^';
     name += negative;
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz");
-    *found = p->p[1] == ':' && n > 0 && name[n] == ':' && name[n + 1] == ']';
+    *found = n > 0 && name[n] == ':' && name[n + 1] == ']';
     if (!*found) return MOE_OK;
     p->p = name + n + 2;
     return add_class(p, set, name, n, MOE_CLASS_IN_BRACKET, negative);

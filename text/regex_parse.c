@@ -75,11 +75,10 @@ static moe_status emit_range(struct moe_regex_parser *p, uint32_t first, uint32_
 /* ---- atoms -------------------------------------------------------------------------------------------- */
 
 enum atom {
-    ATOM_NONE,   /* nothing here: the branch ends */
-    ATOM_SET,    /* one character */
-    ATOM_GROUP,  /* something else that may be repeated */
-    ATOM_ANCHOR, /* what may not */
-    ATOM_REST    /* an option that took the rest of the group with it */
+    ATOM_NONE,  /* nothing here: the branch ends */
+    ATOM_SET,   /* one character */
+    ATOM_GROUP, /* something else that may be repeated */
+    ATOM_ANCHOR /* what may not */
 };
 
 static moe_status parse_branches(struct moe_regex_parser *p, struct moe_regex_options o, bool top);
@@ -113,14 +112,13 @@ static moe_status emit_word_boundary(struct moe_regex_parser *p, bool negative) 
     static const char *const boundary[] = {"(?:(?<=", ")(?!", ")|(?<!", ")(?=", "))"};
     static const char *const inside[] = {"(?:(?<=", ")(?=", ")|(?<!", ")(?!", "))"};
     const char *const *parts = negative ? inside : boundary;
-    for (size_t i = 0; i < 5; i++) {
-        MOE_TRY(emit(p, parts[i]));
+    for (size_t i = 0; i < 4; i++) {
         struct moe_charset word = {0};
-        if (i == 4) break;
+        MOE_TRY(emit(p, parts[i]));
         if (moe_unicode_add_class(&word, "word", 4, MOE_CLASS_ALONE) != MOE_OK) return moe_regex_no_memory(p);
         MOE_TRY(emit_set(p, &word));
     }
-    return MOE_OK;
+    return emit(p, parts[4]);
 }
 
 /* `before` LF `after` */
@@ -235,14 +233,11 @@ static moe_status parse_options(struct moe_regex_parser *p, struct moe_regex_opt
             return moe_regex_refuse(p, MOE_E_UNSUPPORTED, "a group of this kind");
         }
     }
-    if (*p->p++ == ':') {
-        *atom = ATOM_GROUP;
-        return parse_group_body(p, o, "(?:");
-    }
-    *atom = ATOM_REST;
+    *atom = ATOM_GROUP;
+    if (*p->p++ == ':') return parse_group_body(p, o, "(?:");
     if (++p->depth > MOE_REGEX_MAX_DEPTH) return moe_regex_refuse(p, MOE_E_UNSUPPORTED, "nested too deep");
     MOE_TRY(emit(p, "(?:"));
-    MOE_TRY(parse_branches(p, o, false));
+    MOE_TRY(parse_branches(p, o, false)); /* ends where the group around it does: nothing can repeat it */
     p->depth--;
     return emit(p, ")");
 }
@@ -304,20 +299,26 @@ struct quantifier {
     unsigned min, max;
 };
 
+/* A bound that PCRE2 refuses stands for all larger ones. */
+static unsigned bound_of(const char *digits) {
+    enum { TOO_MANY = 100000 };
+    unsigned long bound = strtoul(digits, NULL, 10);
+    return bound < TOO_MANY ? (unsigned)bound : TOO_MANY;
+}
+
 /* {n}, {n,}, {,m} or {n,m}; anything else is a literal brace. */
 static bool take_interval(struct moe_regex_parser *p, struct quantifier *q) {
     const char *s = p->p + 1;
     size_t n = strspn(s, "0123456789"), m = 0;
     const char *upper = NULL;
-    if (n > 6) return false;
     if (s[n] == ',') {
         upper = s + n + 1;
         m = strspn(upper, "0123456789");
     }
-    if ((n == 0 && m == 0) || m > 6 || (upper ? upper[m] : s[n]) != '}') return false;
+    if ((n == 0 && m == 0) || (upper ? upper[m] : s[n]) != '}') return false;
     *q = (struct quantifier){.found = true, .interval = true, .fixed = !upper};
-    q->min = n ? (unsigned)strtoul(s, NULL, 10) : 0;
-    q->max = !upper ? q->min : m ? (unsigned)strtoul(upper, NULL, 10) : UINT_MAX;
+    q->min = bound_of(s); /* of no digits: 0 */
+    q->max = !upper ? q->min : m ? bound_of(upper) : UINT_MAX;
     p->p = (upper ? upper + m : s + n) + 1;
     return true;
 }
@@ -393,7 +394,7 @@ static moe_status parse_quantifiers(struct moe_regex_parser *p, struct moe_regex
         MOE_TRY(skip_ignored(p, o));
         take_quantifier(p, &q);
         if (!q.found) return MOE_OK;
-        if (atom == ATOM_ANCHOR || atom == ATOM_REST)
+        if (atom == ATOM_ANCHOR)
             return moe_regex_refuse(p, MOE_E_FORMAT, "a quantifier of what cannot be repeated");
         /* where such a repetition stops is not the same here and there */
         if (p->nullable && q.max > 1)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/loader/files.h"
+#include "text/characters.h"
 #include "text/regex.h"
 
 static void check_matches(const char *pattern, const char *text, const char *want) {
@@ -37,7 +38,8 @@ Test(regex, classes_are_of_unicode_16) {
     check_matches("\\p{Punct}", "$", "");
     check_matches("[[:punct:]]", "$", "0-1 ");
     check_matches("\\p{Han}+", "a\xe6\xbc\xa2\xe5\xad\x97", "1-7 ");
-    check_matches("\\p{ lowercase_LETTER }", "aA", "0-1 ");
+    check_matches("\\p{ lowercase_LETTER }\\p{Lowercase-Letter}", "aaA", "0-2 ");
+    check_matches("\\p{Whitespace}\\p{Alphabetic}\\p{Uppercase}\\p{Lowercase}", " aBc", "0-4 ");
 }
 
 Test(regex, set_operations) {
@@ -48,6 +50,12 @@ Test(regex, set_operations) {
     check_matches("[]a]+", "]a[", "0-2 ");
     check_matches("[a-]+", "a-b", "0-2 ");
     check_matches("[\\p{L}&&\\p{Lu}]", "aB", "1-2 ");
+    check_matches("[^a[b]]", "abc", "2-3 ");
+    check_matches("[!-&]", "%'", "0-1 ");
+    check_matches("[a&&b][c&&d]|x", "acx", "2-3 ");
+    check_matches("[[:a]]+", "b:a", "1-3 "); /* a class of two, for it is no name */
+    check_matches("[[:alpha]]+", "xa:p", "1-4 ");
+    check_matches("[[:alpha:x]]+", "a:xy", "0-3 ");
 }
 
 Test(regex, anchors_are_those_of_lines) {
@@ -69,6 +77,9 @@ Test(regex, case_is_folded) {
     check_matches("a(?i)b|c", "aB C aC", "0-2 5-7 "); /* the option lasts over the branches */
     check_matches("(?i:\\p{Lu})", "aA", "1-2 ");      /* a class alone is not folded, */
     check_matches("(?i:[A-Z])", "aA1", "0-1 1-2 ");   /* one in brackets is */
+    check_matches("(?i:abcd)", "xABcD", "1-5 ");
+    check_matches("(?i-i:a)(?-i)b", "abAB", "0-2 ");
+    check_matches("(?i:\xf0\x9f\x98\x80z)", "\xf0\x9f\x98\x80Z", "0-5 "); /* beyond all that has a case */
 }
 
 Test(regex, quantifiers) {
@@ -77,6 +88,11 @@ Test(regex, quantifiers) {
     check_matches("a{,2}b", "aaab", "1-4 ");
     check_matches("a{2,3}?", "aaaa", "0-2 2-4 ");
     check_matches("a{x}", "a{x}", "0-4 ");
+    check_matches("a{,}", "a{,}", "0-4 ");
+    check_matches("a{1x", "a{1x", "0-4 ");
+    check_matches("a{1,2x", "a{1,2x", "0-6 ");
+    check_matches("a{2,}", "aaa", "0-3 ");
+    check_matches("(?:a*)?b", "aab", "0-3 ");
     check_matches("a++a|b", "aab", "2-3 ");
     check_matches("(?>[a-c].+?)(?<=c)", "abc", "1-3 "); /* lost by PCRE2 10.42 with its optimizations */
     check_matches("b*(?:Ea)?+[a-z]", "b", "0-1 ");
@@ -97,7 +113,9 @@ Test(regex, syntax) {
     check_matches("\\N\\O", "\na\n", "1-3 ");
     check_matches("\\Bb", "ab b", "1-2 ");
     check_matches("\\h+\\H", "fg", "0-2 ");
+    check_matches("\\uE000", "\xee\x80\x80", "0-3 ");
     check_matches("\\x41\\x{42}\\u0043\\t\\e", "ABC\t\033", "0-5 ");
+    check_matches("\\{\\|\\~a\\z", "{|~a", "0-4 ");
     check_matches("[\\b\\n]", "\b", "0-1 ");
     check_matches("[[:^alpha:]]", "a1", "1-2 ");
     check_matches("[[:digit:][:upper:]]+", "aB1", "1-3 ");
@@ -145,15 +163,42 @@ Test(regex, refused) {
                  {"[a-c-e]", "right after a range"},
                  {"[^a[^b]]", "a negative class inside a negative class"},
                  {"[a", "without its ']'"},
+                 {"[a-", "without its ']'"},
+                 {"[[", "without its ']'"},
+                 {"[[:", "without its ']'"},
+                 {"[[:^", "without its ']'"},
+                 {"[a-[b]]", "a '-' beside a class or &&"},
+                 {"[a-&&b]", "a '-' beside a class or &&"},
+                 {"[a-\\R]", "an escape inside a class"},
+                 {"[a-\\d]", "a class at the end of a range"},
                  {"(a", "without its ')'"},
                  {"a)", "without its '('"},
                  {"*a", "nothing before it"},
+                 {"+a", "nothing before it"},
+                 {"?a", "nothing before it"},
                  {"{1}a", "nothing before it"},
                  {"(?=a)*", "cannot be repeated"},
                  {"a+?+", "a quantifier of a quantifier"},
                  {"(?:a*)*", "can match nothing"},
                  {"a{3,1}", "n above m"},
+                 {"a{1234567}", "number too big"},
+                 {"a{1,12345678901234567890}", "number too big"},
                  {"\\xe3", "means a byte"},
+                 {"\\xg", "\\x without digits"},
+                 {"\\x{}", "\\x{...} of this form"},
+                 {"\\x{G}", "\\x{...} of this form"},
+                 {"\\x{41", "\\x{...} of this form"},
+                 {"\\uD800", "no character"},
+                 {"\\pL", "\\p is not known"},
+                 {"\\p{a name that is longer than any of a class}", "is not known"},
+                 {"\\p{Ein Name, der l\xc3\xa4nger ist als der Platz, den eine Meldung daf\xc3\xbcr hat}",
+                  "is not known"},
+                 {"(?<n", "a group's name without its end"},
+                 {"(?'n", "a group's name without its end"},
+                 {"(?<>a)", "a group's name without its end"},
+                 {"(?#c", "a comment without its ')'"},
+                 {"a(?#c", "a comment without its ')'"},
+                 {"(?", "a group of this kind"},
                  {"\\x{110000}", "no character"},
                  {"\\u12", "four digits"},
                  {"(?<=a+)b", "lookbehind"},
@@ -182,6 +227,16 @@ Test(regex, too_many_kinds) {
     cr_expect(contains(err.message, "256 kinds"), "%s", err.message);
 }
 
+/* 1025 literals, no two of them the same. */
+Test(regex, too_many_classes) {
+    char pattern[1025 * 3 + 1] = "";
+    struct moe_regex *regex;
+    moe_error err;
+    for (uint32_t i = 0, n = 0; i < 1025; i++) n += (uint32_t)moe_char_encode(pattern + n, 0x4e00 + i);
+    cr_expect(moe_regex_open(&regex, pattern, "here", &err) == MOE_E_UNSUPPORTED);
+    cr_expect(contains(err.message, "too many different classes"), "%s", err.message);
+}
+
 Test(regex, too_deep) {
     char pattern[600];
     struct moe_regex *regex;
@@ -189,6 +244,9 @@ Test(regex, too_deep) {
     memset(pattern, '(', 299);
     memset(pattern + 299, ')', 299);
     pattern[598] = '\0';
+    cr_expect(moe_regex_open(&regex, pattern, "here", &err) == MOE_E_UNSUPPORTED);
+    cr_expect(contains(err.message, "nested too deep"), "%s", err.message);
+    for (int i = 0; i < 66; i++) memcpy(pattern + 4 * i, "(?i)", 5);
     cr_expect(moe_regex_open(&regex, pattern, "here", &err) == MOE_E_UNSUPPORTED);
     cr_expect(contains(err.message, "nested too deep"), "%s", err.message);
     memset(pattern, '[', 598);
