@@ -6,6 +6,9 @@
 #include "text/unicode.h"
 #include "text/characters.h"
 
+_Static_assert((int)MOE_JSON_MAX_VALUES <= (int)MOE_MAX_TOKEN_ID,
+               "every token that a file can have gets an id");
+
 struct moe_added_token {
     char *content;
     char *
@@ -117,9 +120,6 @@ static moe_status add_token(struct moe_added_tokens *added, size_t *next_id, con
         const struct moe_added_token *there = &added->tokens[added->token_of[id] - 1];
         if (strcmp(there->content, content) == 0 && same_flags(there, &token)) return MOE_OK;
     } else if (!moe_vocab_find(&id, vocab, content, strlen(content))) {
-        if (*next_id > MOE_MAX_TOKEN_ID)
-            return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: more than %d ids", v.doc->file, v.path,
-                            MOE_MAX_TOKEN_ID + 1);
         id = (uint32_t)(*next_id)++;
     }
     added->contents.entries[entry].value = id;

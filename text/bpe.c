@@ -210,7 +210,6 @@ static moe_status encode_part(struct moe_ids *ids, const struct moe_bpe *bpe, st
 moe_status moe_bpe_encode(struct moe_ids *ids, const struct moe_bpe *bpe, struct moe_bpe_scratch *s,
                           const char *word, size_t n, moe_error *err) {
     uint32_t id;
-    if (n == 0) return MOE_OK;
     if (bpe->ignore_merges && moe_vocab_find(&id, &bpe->vocab, word, n))
         return moe_ids_push(ids, id) ? MOE_OK : MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     if (n >= NONE) return MOE_FAIL(err, MOE_E_ARGUMENT, "a word of %zu bytes is too long", n);

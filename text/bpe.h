@@ -38,7 +38,7 @@ struct moe_bpe_scratch {
 };
 void moe_bpe_scratch_free(struct moe_bpe_scratch *scratch);
 
-/* Appends the ids of word [n] to *ids. */
+/* Appends the ids of word [n], n > 0, to *ids. */
 moe_status moe_bpe_encode(struct moe_ids *ids, const struct moe_bpe *bpe, struct moe_bpe_scratch *scratch,
                           const char *word, size_t n, moe_error *err);
 

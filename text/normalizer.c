@@ -93,8 +93,8 @@ static moe_status fail_memory(moe_error *err) {
  * what the two have in common, for marks that follow may have come between; at least one character, for it
  * may have composed with them. */
 static size_t common_start(const char *alone, size_t n_alone, const char *whole, size_t n_whole) {
-    size_t n = 0;
-    while (n < n_alone && n < n_whole && alone[n] == whole[n]) n++;
+    size_t n = 0, most = n_alone < n_whole ? n_alone : n_whole;
+    while (n < most && alone[n] == whole[n]) n++;
     while (n > 0 && n < n_whole && ((unsigned char)whole[n] & 0xC0) == 0x80) n--;
     return n ? n : moe_char_length(*whole);
 }
@@ -144,7 +144,7 @@ moe_status moe_normalizer_apply(struct moe_normalized *out, const struct moe_nor
                                 const char *text, size_t n, bool at_start, moe_error *err) {
     out->text.n = 0;
     if (!moe_bytes_append(&out->text, text, n)) return fail_memory(err);
-    out->from_start = at_start && n ? moe_char_length(*text) : 0;
+    out->from_start = at_start ? moe_char_length(*text) : 0;
     for (size_t i = 0; i < normalizer->n && out->text.n; i++) {
         const struct moe_normalizer_step *step = &normalizer->steps[i];
         out->spare.n = 0;

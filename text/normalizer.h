@@ -23,7 +23,7 @@ struct moe_normalized {
 moe_status moe_normalizer_open(struct moe_normalizer *out, struct moe_json_value v, moe_error *err);
 void moe_normalizer_close(struct moe_normalizer *normalizer);
 
-/* Puts the normalized text [n] into *out; `at_start`: it is the beginning of the input. */
+/* Puts the normalized text [n], n > 0, into *out; `at_start`: it is the beginning of the input. */
 moe_status moe_normalizer_apply(struct moe_normalized *out, const struct moe_normalizer *normalizer,
                                 const char *text, size_t n, bool at_start, moe_error *err);
 void moe_normalized_free(struct moe_normalized *normalized);

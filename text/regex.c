@@ -183,8 +183,8 @@ static moe_status compile(struct moe_regex *regex, const struct moe_bytes *patte
                              PCRE2_NO_START_OPTIMIZE | PCRE2_NO_AUTO_POSSESS;
     regex->code = pcre2_compile((PCRE2_SPTR)pattern->data, pattern->n, options, &code, &offset, NULL);
     if (!regex->code && code != PCRE2_ERROR_HEAP_FAILED) {
-        char what[160];
-        if (pcre2_get_error_message(code, (PCRE2_UCHAR *)what, sizeof what) < 0) what[0] = '\0';
+        char what[160] = "";
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)what, sizeof what);
         return fail_pattern(regex, what, err);
     }
     if (!regex->code || !regex->context)

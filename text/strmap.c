@@ -41,7 +41,6 @@ bool moe_strmap_add(size_t *entry, bool *is_new, struct moe_strmap *map, const c
     *is_new = !map->slots[slot];
     if (*is_new) {
         void *entries = map->entries;
-        if (n > UINT32_MAX - map->text.n || map->n >= UINT32_MAX - 1) return false;
         if (!moe_array_grow(&entries, &map->capacity, map->n, 1, sizeof *map->entries)) return false;
         map->entries = entries;
         uint32_t offset = (uint32_t)map->text.n;

@@ -21,8 +21,8 @@ struct moe_strmap {
     size_t n_slots;  /* a power of two, or 0 */
 };
 
-/* Adds key [n] if it is new, and gives its entry's number. Values of new entries are 0. False: no memory, or
- * more than 4 GiB of text. */
+/* Adds key [n] if it is new, and gives its entry's number. Values of new entries are 0. False: no memory.
+ * All keys together have less than 4 GiB: the file that they come from has. */
 bool moe_strmap_add(size_t *entry, bool *is_new, struct moe_strmap *map, const char *key, size_t n);
 /* NULL if there is none. */
 const struct moe_strmap_entry *moe_strmap_find(const struct moe_strmap *map, const char *key, size_t n);

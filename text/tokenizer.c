@@ -35,7 +35,7 @@ static moe_status check_padding(struct moe_json_value v, moe_error *err) {
     int64_t n = 0;
     const char *name = "";
     if (!v.node) return MOE_OK;
-    if (moe_json_is_string(strategy)) MOE_TRY(moe_json_string(&name, strategy, err));
+    moe_json_string(&name, strategy, NULL); /* {"Fixed": n} has none */
     if (multiple.node) MOE_TRY(moe_json_int(&n, multiple, 0, UINT32_MAX, err));
     if (strcmp(name, "BatchLongest") == 0 && n <= 1) return MOE_OK;
     return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: only null, or BatchLongest without pad_to_multiple_of",

@@ -141,60 +141,81 @@ static const struct {
 /* Symmetric difference: what is in one of the two. */
 static bool flip(struct moe_charset *set, const struct moe_range *ranges, size_t n) {
     struct moe_charset flips = {0}, outside = {0};
-    bool ok = moe_charset_add_ranges(&flips, ranges, n) && moe_charset_add_set(&outside, set) &&
-              moe_charset_invert(&outside) && moe_charset_intersect(&outside, &flips) &&
-              moe_charset_invert(&flips) && moe_charset_intersect(set, &flips) &&
-              moe_charset_add_set(set, &outside);
+    bool ok = moe_charset_add_ranges(&flips, ranges, n);
+    ok &= moe_charset_add_set(&outside, set);
+    ok &= moe_charset_invert(&outside);
+    ok &= moe_charset_intersect(&outside, &flips);
+    ok &= moe_charset_invert(&flips);
+    ok &= moe_charset_intersect(set, &flips);
+    ok &= moe_charset_add_set(set, &outside);
     moe_charset_free(&flips);
     moe_charset_free(&outside);
     return ok;
 }
 
-static bool add_alphabetic(struct moe_charset *set) {
-    return add_categories(set, LETTERS | MARKS | BIT(GC_NL)) && flip(set, alpha_flips, COUNT(alpha_flips));
+/* Here and below, what comes after a failure is done for nothing: a set that lacks something stays a set. */
+static bool add_flipped(struct moe_charset *set, uint32_t categories, const struct moe_range *ranges,
+                        size_t n) {
+    bool ok = add_categories(set, categories);
+    ok &= flip(set, ranges, n);
+    return ok;
 }
 
-static bool add_space(struct moe_charset *set) {
-    return add_categories(set, SEPARATORS) && moe_charset_add(set, 0x09, 0x0D) &&
-           moe_charset_add(set, 0x85, 0x85);
+static bool add_alphabetic(struct moe_charset *set) {
+    return add_flipped(set, LETTERS | MARKS | BIT(GC_NL), alpha_flips, COUNT(alpha_flips));
+}
+
+static bool add_alnum(struct moe_charset *set) {
+    bool ok = add_alphabetic(set);
+    ok &= add_categories(set, BIT(GC_ND));
+    return ok;
+}
+
+static bool add_with(struct moe_charset *set, uint32_t categories, const struct moe_range *ranges, size_t n) {
+    bool ok = add_categories(set, categories);
+    ok &= moe_charset_add_ranges(set, ranges, n);
+    return ok;
 }
 
 /* The reference looks code points below 256 up in an older table when the class stands alone. */
 static bool add_word(struct moe_charset *set, enum moe_class_place place) {
     static const struct moe_range latin1[] = {{178, 179}, {185, 185}, {188, 190}};
-    return add_alphabetic(set) &&
-           add_categories(set, LETTERS | MARKS | BIT(GC_ND) | BIT(GC_NL) | BIT(GC_PC)) &&
-           (place != MOE_CLASS_ALONE || moe_charset_add_ranges(set, latin1, COUNT(latin1)));
+    bool ok = add_alphabetic(set);
+    ok &= add_with(set, LETTERS | MARKS | BIT(GC_ND) | BIT(GC_NL) | BIT(GC_PC), latin1,
+                   place == MOE_CLASS_ALONE ? COUNT(latin1) : 0);
+    return ok;
 }
 
 /* graph and print: all but some */
 static bool add_but(struct moe_charset *set, uint32_t categories, const struct moe_range *ranges, size_t n) {
-    return add_categories(set, categories) && moe_charset_add_ranges(set, ranges, n) &&
-           moe_charset_invert(set);
+    bool ok = add_with(set, categories, ranges, n);
+    ok &= moe_charset_invert(set);
+    return ok;
 }
 
 /* The classes that are not categories. */
 static moe_status add_posix(struct moe_charset *set, const char *name, enum moe_class_place place) {
     static const struct moe_range hex_digits[] = {{'0', '9'}, {'A', 'F'}, {'a', 'f'}};
+    static const struct moe_range spaces[] = {{0x09, 0x0D}, {0x85, 0x85}}, tab[] = {{'\t', '\t'}};
     static const struct moe_range lines[] = {{0x2028, 0x2029}}, next_line[] = {{0x85, 0x85}};
     const uint32_t no_print = BIT(GC_CC) | BIT(GC_CN);
     bool ok;
     if (strcmp(name, "word") == 0)
         ok = add_word(set, place);
     else if (strcmp(name, "space") == 0 || strcmp(name, "whitespace") == 0)
-        ok = add_space(set);
+        ok = add_with(set, SEPARATORS, spaces, COUNT(spaces));
     else if (strcmp(name, "alpha") == 0 || strcmp(name, "alphabetic") == 0)
         ok = add_alphabetic(set);
     else if (strcmp(name, "alnum") == 0)
-        ok = add_alphabetic(set) && add_categories(set, BIT(GC_ND));
+        ok = add_alnum(set);
     else if (strcmp(name, "lower") == 0 || strcmp(name, "lowercase") == 0)
-        ok = add_categories(set, BIT(GC_LL)) && flip(set, lower_flips, COUNT(lower_flips));
+        ok = add_flipped(set, BIT(GC_LL), lower_flips, COUNT(lower_flips));
     else if (strcmp(name, "upper") == 0 || strcmp(name, "uppercase") == 0)
-        ok = add_categories(set, BIT(GC_LU)) && flip(set, upper_flips, COUNT(upper_flips));
+        ok = add_flipped(set, BIT(GC_LU), upper_flips, COUNT(upper_flips));
     else if (strcmp(name, "punct") == 0)
         ok = add_categories(set, PUNCTUATION | (place == MOE_CLASS_IN_BRACKET ? (uint32_t)SYMBOLS : 0));
     else if (strcmp(name, "blank") == 0)
-        ok = add_categories(set, BIT(GC_ZS)) && moe_charset_add(set, '\t', '\t');
+        ok = add_with(set, BIT(GC_ZS), tab, COUNT(tab));
     else if (strcmp(name, "xdigit") == 0)
         ok = moe_charset_add_ranges(set, hex_digits, COUNT(hex_digits));
     else if (strcmp(name, "ascii") == 0)
@@ -280,7 +301,8 @@ bool moe_unicode_close_over_case(struct moe_charset *set) {
     enum { LONGEST_ORBIT = 4 };
     for (int step = 1; step < LONGEST_ORBIT; step++) {
         struct moe_charset more = {0};
-        bool ok = step_orbits(&more, set) && moe_charset_add_set(set, &more);
+        bool ok = step_orbits(&more, set);
+        ok &= moe_charset_add_set(set, &more);
         moe_charset_free(&more);
         if (!ok) return false;
     }
