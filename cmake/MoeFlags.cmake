@@ -15,6 +15,15 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
     add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
     add_link_options(-Wl,-z,relro,-z,now)
 endif()
+# Every branch as it is written, counted exactly whatever the number of threads; the tests themselves are not counted.
+# Where the loops over numbers are, tests would take ten times as long: those are optimised, and threads that count at
+# the same moment lose counts, of which there are millions.
+if(MOE_COVERAGE)
+    set(MOE_COVERAGE_OPTIONS -fprofile-arcs -ftest-coverage -fprofile-update=atomic -O0)
+    set(MOE_COVERAGE_LOOPS -O2 -fprofile-update=single)
+    add_compile_options(${MOE_COVERAGE_OPTIONS})
+    add_link_options(--coverage)
+endif()
 add_compile_definitions(_GNU_SOURCE)
 include_directories(${CMAKE_SOURCE_DIR})
 

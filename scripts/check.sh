@@ -193,6 +193,7 @@ if step "build: release" build release; then
     # the seed and the verdict, also when all is well: a run can be repeated
     sed -n 's/^\([0-9]* of .* seed .*\|largest difference .*\)$/    \1/p' "$logs/live-oracle.log"
 fi
+if step "coverage" scripts/coverage.sh; then sed 's/^/    /' "$logs/coverage.log"; fi
 built_and_tested asan
 built_and_tested tsan
 if [[ $(uname -m) != x86_64 ]]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench/compare_peers.py on a tiny model, with transformers as the only peer; bench/measure.py; kernel_bench.
+"""bench/compare_peers.py on a tiny model, with transformers as the only peer; bench/measure.py.
 
 Nothing is asserted about time. Exits with 77 where torch or transformers is not installed.
 """
