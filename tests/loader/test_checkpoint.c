@@ -55,6 +55,7 @@ Test(checkpoint, opens_the_shards_of_an_index) {
     struct moe_checkpoint *ck = open_good();
     moe_error err;
     cr_expect(moe_checkpoint_count(ck) == 3);
+    cr_expect(strcmp(moe_checkpoint_listing(ck), files_path(INDEX)) == 0);
     static const char *const names[] = {"a", "b", "unlisted"}, *const files[] = {"one.", "s-2.", "s-2."};
     for (size_t i = 0; i < 3; i++) {
         const struct moe_tensor *t = moe_checkpoint_find(ck, names[i]);

@@ -254,3 +254,30 @@ Test(tokenizer_ids, what_is_a_digit) {
                       "5 0 1 2 3 4 5");
     moe_tokenizer_close(tokenizer);
 }
+
+/* Of the vocabulary, of added tokens, or of what the post-processor puts around a text, which need be no
+ * token. */
+Test(tokenizer_ids, the_largest_one_that_encoding_gives) {
+    static const struct {
+        const char *text;
+        int64_t largest;
+        size_t n_below_8;
+    } cases[] = {
+        {"{" MODEL("", "") "}", -1, 0},
+        {"{" PLAIN "}", 2, 3},
+        {"{'added_tokens':[" TOKEN("3", "x") "]," PLAIN "}", 3, 4},
+        {"{'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'s'}},"
+         "{'Sequence':{'id':'A'}}],'special_tokens':{'s':{'id':'s','ids':[12,5,90,0],'tokens':['x']}}}," PLAIN
+         "}",
+         90, 3},
+        {"{'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'s'}},"
+         "{'Sequence':{'id':'A'}}],'special_tokens':{'s':{'id':'s','ids':[1],'tokens':['x']}}}," PLAIN "}",
+         2, 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        moe_tokenizer *tokenizer = tokenizers_good(cases[i].text);
+        cr_expect_eq(moe_tokenizer_largest_id(tokenizer), cases[i].largest, "%s", cases[i].text);
+        cr_expect_eq(moe_tokenizer_count(tokenizer, 8), cases[i].n_below_8, "%s", cases[i].text);
+        moe_tokenizer_close(tokenizer);
+    }
+}
