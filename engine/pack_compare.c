@@ -76,7 +76,6 @@ static moe_status compare_matrices(struct comparison *c, moe_error *err) {
 
 /* One of the two tensors, as it was read, or mapped: packed rows are not looked at through it. */
 struct pair {
-    const struct moe_checkpoint *packed;
     const struct moe_tensor *escapes;
     void *bytes;
     struct moe_source source;
@@ -100,7 +99,7 @@ static moe_status compare_packed(struct comparison *c, const struct moe_pack_mat
                                  const struct moe_tensor *data, const struct moe_tensor *escapes,
                                  moe_error *err) {
     static const struct moe_quantization none = {0};
-    struct pair pair = {.packed = c->packed, .escapes = escapes, .source = moe_source_checkpoint(c->packed)};
+    struct pair pair = {.escapes = escapes, .source = moe_source_checkpoint(c->packed)};
     const struct moe_source source = {.context = &pair, .has = pair_has, .get = pair_get};
     struct moe_storage storage = {.source = &source, .quantization = &none};
     c->matrix = m;

@@ -238,9 +238,8 @@ static moe_status read_settings(struct settings *s, const char **type,
     s->max_positions = s->original = defaults->max_positions;
     /* the key of the top level goes first, but not for PhimoeConfig (whose mscale it is), which overwrites it
      * with that of the settings */
-    v = defaults->mscale ? (struct moe_json_value){0}
-                         : moe_json_get(s->config, "original_max_position_embeddings");
-    if (!v.node) v = moe_json_get(s->rope, "original_max_position_embeddings");
+    v = moe_json_get(s->config, "original_max_position_embeddings");
+    if (!v.node || defaults->mscale) v = moe_json_get(s->rope, "original_max_position_embeddings");
     int64_t original = (int64_t)s->original;
     if (v.node) MOE_TRY(moe_json_int(&original, v, 1, INT32_MAX, err));
     s->original = (size_t)original;

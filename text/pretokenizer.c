@@ -74,17 +74,17 @@ static moe_status read_metaspace(struct moe_pretokenizer_step *step, struct moe_
         [PREPEND_NEVER] = "never", [PREPEND_FIRST] = "first", [PREPEND_ALWAYS] = "always"};
     struct moe_json_value scheme = moe_json_get(v, "prepend_scheme"),
                           legacy = moe_json_get(v, "add_prefix_space");
-    size_t prepend = PREPEND_ALWAYS;
+    size_t place = PREPEND_ALWAYS;
     bool add_prefix_space;
     MOE_TRY(moe_component_character(step->replacement, &step->n_replacement, moe_json_get(v, "replacement"),
                                     err));
     MOE_TRY(read_optional_bool(&step->split, true, moe_json_get(v, "split"), err));
     MOE_TRY(read_optional_bool(&add_prefix_space, true, legacy, err));
-    if (scheme.node) MOE_TRY(read_name(&prepend, scheme, schemes, 3, err));
-    if (!add_prefix_space && prepend != PREPEND_NEVER)
+    if (scheme.node) MOE_TRY(read_name(&place, scheme, schemes, 3, err));
+    if (!add_prefix_space && place != PREPEND_NEVER)
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: false does not go with prepend_scheme \"%s\"",
-                        v.doc->file, legacy.path, schemes[prepend]);
-    step->prepend = (enum prepend)prepend;
+                        v.doc->file, legacy.path, schemes[place]);
+    step->prepend = (enum prepend)place;
     return MOE_OK;
 }
 
