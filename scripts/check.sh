@@ -112,6 +112,10 @@ c_files() { git ls-files '*.c' '*.h'; }
 check_format() { c_files | xargs .venv/bin/clang-format --dry-run -Werror; }
 check_scripts() { git ls-files '*.sh' .ci/run | xargs shellcheck; }
 check_python() { .venv/bin/ruff check . && git ls-files '*.py' | xargs .venv/bin/mypy; }
+check_cppcheck() {
+    cppcheck --project=build/clang/compile_commands.json -i tests --enable=warning,style,performance,portability,information \
+        --inconclusive --suppressions-list=cmake/cppcheck.txt --error-exitcode=1 -j "$jobs" --quiet
+}
 check_tidy() { run-clang-tidy -quiet -j "$jobs" -p build/clang; }
 
 # Every header compiles alone; the public one as any C or C++ it may be read by.
@@ -184,10 +188,16 @@ if step "build: clang" build clang; then
     else
         skip_step "clang-tidy" "kept clean for version 14, here is $(clang-tidy --version | grep -o 'version [0-9]*')"
     fi
+    if [[ $(cppcheck --version) == 'Cppcheck 2.10'* ]]; then
+        step "cppcheck" check_cppcheck
+    else
+        skip_step "cppcheck" "kept clean for version 2.10, here is $(cppcheck --version)"
+    fi
 fi
 if step "build: release" build release; then
     tests release
     step "exported symbols" check_symbols
+    step "hardening" scripts/hardening.sh build/release
     step "install" check_install
     step "live oracle" .venv/bin/python scripts/live_oracle.py
     # the seed and the verdict, also when all is well: a run can be repeated

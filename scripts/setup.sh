@@ -47,6 +47,7 @@ look_for_test() {
     need locales test -e /usr/share/i18n/locales/de_DE # a test makes a locale with a decimal comma
     need clang has clang
     need clang-tidy has clang-tidy
+    need cppcheck has cppcheck
     need libomp-dev compiles omp.h clang -fopenmp
     need "$(clang_runtime)" clang_has "libclang_rt.tsan-$(uname -m).a"
     need shellcheck has shellcheck
