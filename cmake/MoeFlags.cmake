@@ -15,18 +15,13 @@ if(MOE_SANITIZE)
 elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
     add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
     add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
-    # Where the compiler has them for this processor: a large frame touches every page of the stack; calls and jumps
-    # arrive where they may. The kernels' times do not change. arm64's -mbranch-protection is left out: an emulator signs
-    # addresses at a cost that makes the tests ten times slower. scripts/hardening.sh looks at what came of all of it.
-    foreach(flag -fstack-clash-protection -fcf-protection)
-        string(MAKE_C_IDENTIFIER "MOE_HAS_${flag}" has)
-        set(CMAKE_REQUIRED_FLAGS -Werror)
-        check_c_compiler_flag(${flag} ${has})
-        unset(CMAKE_REQUIRED_FLAGS)
-        if(${has})
-            add_compile_options(${flag})
-        endif()
-    endforeach()
+    # A large frame touches every page of the stack. scripts/hardening.sh looks at what came of all of it.
+    set(CMAKE_REQUIRED_FLAGS -Werror)
+    check_c_compiler_flag(-fstack-clash-protection MOE_HAS_STACK_CLASH_PROTECTION)
+    unset(CMAKE_REQUIRED_FLAGS)
+    if(MOE_HAS_STACK_CLASH_PROTECTION)
+        add_compile_options(-fstack-clash-protection)
+    endif()
 endif()
 # Every branch as it is written, counted exactly whatever the number of threads; the tests themselves are not counted.
 # Where the loops over numbers are, tests would take ten times as long: those are optimised, and threads that count at

@@ -49,16 +49,19 @@ static bool is_block_finite(const float *x) {
     return !(any >> 31);
 }
 
-static void tally(uint64_t *n_nan, uint64_t *n_infinite, const float *x, size_t n) {
-    for (size_t at = 0; at < n; at += BLOCK) {
-        const size_t here = n - at < BLOCK ? n - at : BLOCK;
-        if (here == BLOCK && is_block_finite(x + at)) continue;
-        for (size_t i = at; i < at + here; i++) {
-            const uint32_t bits = bits_of(x + i);
-            if ((bits & EXPONENT) != EXPONENT) continue;
-            *(bits & FRACTION ? n_nan : n_infinite) += 1;
-        }
+static void tally_each(uint64_t *n_nan, uint64_t *n_infinite, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = bits_of(x + i);
+        if ((bits & EXPONENT) != EXPONENT) continue;
+        *(bits & FRACTION ? n_nan : n_infinite) += 1;
     }
+}
+
+static void tally(uint64_t *n_nan, uint64_t *n_infinite, const float *x, size_t n) {
+    size_t at = 0;
+    for (; n - at >= BLOCK; at += BLOCK)
+        if (!is_block_finite(x + at)) tally_each(n_nan, n_infinite, x + at, BLOCK);
+    tally_each(n_nan, n_infinite, x + at, n - at);
 }
 
 /* Rows of a part; returns how many bytes of codes they are. */

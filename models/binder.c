@@ -67,7 +67,7 @@ moe_status moe_binder_fault(struct moe_binder *b, moe_status status) {
 
 /* A matrix that is not there: views of its rows may be taken, and are empty as well. */
 static struct moe_matrix no_matrix(void) {
-    static const char nothing[1];
+    static const char nothing[1] = {0};
     return (struct moe_matrix){.data = nothing};
 }
 
