@@ -23,8 +23,9 @@ static moe_status read_positive(double *out, struct moe_json_value v, double abs
     *out = absent;
     if (!v.node) return MOE_OK;
     MOE_TRY(moe_json_number(out, v, err));
-    if (!(*out > 0))
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected a positive number", v.doc->file, v.path);
+    if (!((float)*out > 0) || !isfinite((float)*out)) /* what becomes of it is computed in fp32 */
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected a positive number, found %g", v.doc->file,
+                        v.path, *out);
     return MOE_OK;
 }
 

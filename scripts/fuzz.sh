@@ -32,7 +32,7 @@ quietly() {
     }
 }
 quietly cmake --preset fuzz
-quietly cmake --build build/fuzz --parallel 2 --target "fuzz_$target"
+quietly cmake --build build/fuzz --parallel 2 --target "fuzz_$target" "replay_$target"
 
 # The largest input: a few times what is needed to reach everything, since what is longer only costs time.
 case $target in
