@@ -161,7 +161,14 @@ static moe_status fill_longrope(struct moe_rope_spec *out, const struct settings
     return MOE_OK;
 }
 
+/* The stretch of theta is 1 where a sequence becomes long: a difference of numbers as large as the factor,
+ * which must not lose that 1 in fp32 (moe_rope_frequencies). */
+enum { MAX_DYNAMIC_FACTOR = 1 << 20 };
+
 static moe_status fill_dynamic(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
+    if (s->factor > MAX_DYNAMIC_FACTOR)
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s.factor: expected at most %d for type dynamic, found %g",
+                        s->config.doc->file, s->rope.path, MAX_DYNAMIC_FACTOR, s->factor);
     fill_default(out->inv_freq, s);
     out->dynamic_after = s->max_positions;
     out->theta = (float)s->theta;

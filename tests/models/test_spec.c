@@ -270,6 +270,8 @@ Test(spec, faults_name_their_key) {
         {"\"rope_scaling\": {\"type\": \"linear\"}", "rope_scaling.factor"},
         {"\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}", "rope_scaling.factor"},
         {"\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 1e308}", "rope_scaling.factor"},
+        {"\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 1048577}",
+         "rope_scaling.factor: expected at most"},
         {"\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 1e-46}", "rope_scaling.factor"},
         {"\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8}", "low_freq_factor"},
     };
