@@ -2,6 +2,7 @@
  * rounded once from double, the settings in double. */
 #include "models/rope_spec.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +103,9 @@ static moe_status read_score_scale(double *out, const struct settings *s, moe_er
     struct moe_json_value all = moe_json_get(s->rope, "mscale_all_dim");
     if (all.node) MOE_TRY(moe_json_number(&mscale, all, err));
     if (mscale != 0) *out = yarn_scale(s->factor, mscale) * yarn_scale(s->factor, mscale);
-    return MOE_OK;
+    if (isfinite((float)*out) && (float)*out >= FLT_MIN) return MOE_OK;
+    return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: the factor on scores that follows from %g is %g",
+                    all.doc->file, all.path, mscale, *out);
 }
 
 /* YaRN (Peng et al. 2023): a ramp over the dimensions from extrapolated to interpolated frequencies. */

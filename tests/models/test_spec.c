@@ -74,6 +74,9 @@ Test(spec, latent_attention_has_widths_of_its_own) {
     cr_expect_float_eq(s.attention_scale, mscale * mscale / sqrt(192), 1e-7);
     moe_spec_free(&s);
     expect_fault("deepseek_v3", "\"kv_lora_rank\": 0", MOE_E_FORMAT, "kv_lora_rank");
+    expect_fault("deepseek_v3",
+                 "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"mscale_all_dim\": 1e39}",
+                 MOE_E_FORMAT, "rope_scaling.mscale_all_dim: the factor on scores that follows from 1e+39");
     expect_fault("deepseek_v3", "\"qk_rope_head_dim\": 7", MOE_E_UNSUPPORTED, "pairs");
     expect_fault("deepseek_v3", "\"v_head_dim\": null", MOE_E_FORMAT, "v_head_dim");
 }
