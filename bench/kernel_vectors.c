@@ -45,10 +45,12 @@ BENCH_VECTOR(rope_angles, PAIRS, 12, 0, rope_angles(v->y, v->z, v->x, PAIRS, 123
 BENCH_VECTOR(clamp, WIDTH, 8, 2, clamp(v->x, WIDTH, 8))
 BENCH_VECTOR(add, WIDTH, 12, 1, add(v->y, v->x, WIDTH))
 BENCH_VECTOR(scale, WIDTH, 8, 1, scale(v->y, v->x, WIDTH, 0.5f))
+BENCH_VECTOR(mul, WIDTH, 12, 1, mul(v->y, v->x, WIDTH))
 BENCH_VECTOR(axpy, WIDTH, 12, 2, axpy(v->y, v->x, WIDTH, 1e-6f))
 BENCH_VECTOR(swiglu, FFN, 12, 24, swiglu(v->y, v->x, v->z, FFN))
 BENCH_VECTOR(swiglu_clamped, FFN, 12, 29, swiglu_clamped(v->y, v->x, v->z, FFN, 1.702f, 7))
 BENCH_VECTOR(sigmoid, FFN, 8, 23, sigmoid(v->y, v->x, FFN))
+BENCH_VECTOR(softplus, EXPERTS, 8, 0, softplus(v->y, v->x, EXPERTS))
 BENCH_VECTOR(softmax, EXPERTS, 8, 23, softmax(v->y, v->x, EXPERTS))
 
 typedef void rotate_fn(float *x, const float *c, const float *s, size_t n);

@@ -103,7 +103,7 @@ static int descending(const void *a, const void *b) {
 /* Router logit of rank k less that of rank k + 1. */
 static double routing_margin(const struct comparison *c, size_t layer, size_t row, const float *ours) {
     const struct reference_tensor *t = &c->reference->layers[Q_ROUTER][layer];
-    size_t n = c->model->n_experts, k = c->model->top_k;
+    size_t n = c->model->n_choices, k = c->reference->layers[Q_EXPERTS][layer].n;
     bool has_theirs = t->data && row < t->n_rows;
     if (k >= n || (!has_theirs && !ours)) return NAN;
     float *sorted = need(n, sizeof *sorted);
@@ -136,7 +136,7 @@ static void compare_experts(struct comparison *c, const moe_tap *tap) {
         if (is_same_set(t, row, tap->ids + i * tap->n)) continue;
         if (d->n_differing++ == 0) {
             d->first_row = row;
-            d->margin = routing_margin(c, tap->layer, row, c->router + i * c->model->n_experts);
+            d->margin = routing_margin(c, tap->layer, row, c->router + i * c->model->n_choices);
         }
     }
 }
@@ -228,7 +228,7 @@ void comparison_run(struct comparison *c, const moe_model *model, const struct r
     c->n_rows = count_rows(c);
     for (int q = 0; q < Q_LOGITS; q++) c->layers[q] = need(reference->n_layers, sizeof *c->layers[q]);
     if (batch > c->n_rows) batch = c->n_rows;
-    c->router = need(batch, c->model->n_experts * sizeof *c->router);
+    c->router = need(batch, c->model->n_choices * sizeof *c->router);
     moe_row *rows = need(batch, sizeof *rows);
     moe_session *session;
     moe_error err = {{0}};

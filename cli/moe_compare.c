@@ -332,7 +332,7 @@ int main(int argc, char **argv) {
                                  .n_threads = o.n_threads};
     if (moe_model_open(&model, path, &options, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
     struct reference reference;
-    reference_open(&reference, o.dump, moe_model_get_info(model));
+    reference_open(&reference, o.dump, model);
     struct comparison c;
     size_t n_threads = o.n_threads;
     comparison_run(&c, model, &reference, o.batch_size, &n_threads);

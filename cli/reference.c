@@ -76,7 +76,21 @@ static size_t read_ids(struct reference *r, const char *file, const char *name, 
     return n;
 }
 
-void reference_open(struct reference *r, const char *file, const moe_model_info *model) {
+/* The width of a row of layer `layer`. */
+static size_t width_of(enum quantity q, size_t layer, const moe_model *m) {
+    const moe_model_info *info = moe_model_get_info(m);
+    switch (q) {
+    case Q_ROUTER:
+        return info->n_choices;
+    case Q_EXPERTS:
+        return layer < info->n_layers ? moe_model_top_k(m, layer) : info->top_k;
+    default:
+        return info->hidden_size;
+    }
+}
+
+void reference_open(struct reference *r, const char *file, const moe_model *m) {
+    const moe_model_info *model = moe_model_get_info(m);
     moe_error err = {{0}};
     *r = (struct reference){.n_layers = model->n_layers};
     if (moe_tensors_open(&r->file, file, &err) != MOE_OK) die(STATUS_FAILED, "%s", err.message);
@@ -84,18 +98,13 @@ void reference_open(struct reference *r, const char *file, const moe_model_info 
     r->n_generated = read_ids(r, file, "generated_ids", r->n_prompt, model->vocab_size);
     if (r->n_prompt == 0) die(STATUS_FAILED, "%s: tensor prompt_ids is empty", file);
     find_tensor(&r->logits, r, file, "logits", "F32", model->vocab_size);
-    const size_t widths[Q_LOGITS] = {[Q_HIDDEN] = model->hidden_size,
-                                     [Q_ROUTER] = model->n_experts,
-                                     [Q_FFN_IN] = model->hidden_size,
-                                     [Q_FFN_OUT] = model->hidden_size,
-                                     [Q_EXPERTS] = model->top_k};
     for (int q = 0; q < Q_LOGITS; q++) {
         r->layers[q] = need(model->n_layers, sizeof *r->layers[q]);
         for (size_t l = 0; l <= model->n_layers; l++) {
             char name[64];
             struct reference_tensor t;
             snprintf(name, sizeof name, "%s.%zu", quantity_names[q], l);
-            find_tensor(&t, r, file, name, q == Q_EXPERTS ? "I64" : "F32", widths[q]);
+            find_tensor(&t, r, file, name, q == Q_EXPERTS ? "I64" : "F32", width_of((enum quantity)q, l, m));
             if (l < model->n_layers) r->layers[q][l] = t;
             if (l == model->n_layers && t.data)
                 die(STATUS_FAILED, "%s: tensor %s, but the model has %zu layers", file, name,

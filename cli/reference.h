@@ -26,7 +26,7 @@ struct reference {
 };
 
 /* Reads and checks `file` against the model that it will be compared with, or ends the program. */
-void reference_open(struct reference *r, const char *file, const moe_model_info *model);
+void reference_open(struct reference *r, const char *file, const moe_model *model);
 void reference_close(struct reference *r);
 
 /* The tensor of a quantity; `layer` counts for all but Q_LOGITS. */

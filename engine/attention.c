@@ -12,8 +12,18 @@
  * cache. */
 enum { TILE_QUERIES = 32 };
 
+/* Query heads that share a kv head. */
+static size_t group_of(const struct moe_layer_spec *layer) {
+    return layer->n_heads / layer->n_kv_heads;
+}
+
+static struct moe_tile_shape tile_of(const struct moe_layer_spec *layer) {
+    size_t heads = group_of(layer) < TILE_QUERIES ? group_of(layer) : TILE_QUERIES;
+    return (struct moe_tile_shape){.heads = heads, .rows = TILE_QUERIES / heads};
+}
+
 static void take_tiles(struct moe_attention *out, struct moe_arena *arena, size_t n_workers) {
-    size_t n = out->tile_rows * out->tile_heads;
+    size_t n = TILE_QUERIES;
     out->tiles = moe_arena_take(arena, n_workers, sizeof *out->tiles);
     for (size_t i = 0; i < n_workers; i++) {
         struct moe_attention_tile tile = {
@@ -31,7 +41,6 @@ static void take_tiles(struct moe_attention *out, struct moe_arena *arena, size_
 
 void moe_attention_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
                         const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows, size_t n_workers) {
-    size_t group = spec->n_heads / spec->n_kv_heads;
     switch (spec->family->attention) {
     case MOE_ATTENTION_GROUPED:
         moe_grouped_take(out, arena, spec, max_rows);
@@ -40,34 +49,54 @@ void moe_attention_take(struct moe_attention *out, struct moe_arena *arena, cons
         moe_latent_take(out, arena, spec, layouts, max_rows);
         break;
     }
-    out->tile_heads = group < TILE_QUERIES ? group : TILE_QUERIES;
-    out->tile_rows = TILE_QUERIES / out->tile_heads;
+    for (size_t i = 0; i < spec->n_ropes; i++)
+        if (spec->ropes[i].n_pairs > out->ld_angles) out->ld_angles = spec->ropes[i].n_pairs;
+    out->max_rows = max_rows;
     out->q = moe_arena_take(arena, max_rows, spec->n_heads * out->key_dim * sizeof(float));
-    out->cosine = moe_arena_take(arena, max_rows, spec->rope.n_pairs * sizeof(float));
-    out->sine = moe_arena_take(arena, max_rows, spec->rope.n_pairs * sizeof(float));
-    out->inv_freq = moe_arena_take(arena, n_workers, spec->rope.n_pairs * sizeof(float));
-    moe_activations_take(&out->out, arena, max_rows, spec->n_heads * moe_spec_value_dim(spec), layouts);
+    out->cosine = moe_arena_take(arena, spec->n_ropes * max_rows, out->ld_angles * sizeof(float));
+    out->sine = moe_arena_take(arena, spec->n_ropes * max_rows, out->ld_angles * sizeof(float));
+    out->inv_freq = moe_arena_take(arena, n_workers, out->ld_angles * sizeof(float));
+    moe_activations_take(&out->out, arena, max_rows, spec->n_heads * spec->value_dim, layouts);
     take_tiles(out, arena, n_workers);
 }
 
-void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s, size_t row) {
-    const struct moe_rope_spec *rope = &s->model->spec.rope;
-    const moe_row *r = &s->batch.rows[row];
-    float *inv_freq = s->attention.inv_freq + worker->rank * rope->n_pairs;
-    size_t at = row * rope->n_pairs;
-    float factor = moe_rope_frequencies(inv_freq, rope, moe_session_final_length(s, r->sequence));
-    s->gemm.kernels->rope_angles(s->attention.cosine + at, s->attention.sine + at, inv_freq, rope->n_pairs,
-                                 r->position, factor);
+/* Where the angles of a row by one RoPE begin. */
+static size_t angles_at(const struct moe_attention *a, size_t rope, size_t row) {
+    return (rope * a->max_rows + row) * a->ld_angles;
 }
 
-void moe_attention_rotate(const struct moe_session *s, float *x, size_t row) {
+void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s, size_t row) {
     const struct moe_spec *spec = &s->model->spec;
-    size_t n = spec->rope.n_pairs;
-    const float *cosine = s->attention.cosine + row * n, *sine = s->attention.sine + row * n;
+    const struct moe_attention *a = &s->attention;
+    const moe_row *r = &s->batch.rows[row];
+    float *inv_freq = a->inv_freq + worker->rank * a->ld_angles;
+    for (size_t i = 0; i < spec->n_ropes; i++) {
+        const struct moe_rope_spec *rope = &spec->ropes[i];
+        size_t at = angles_at(a, i, row);
+        if (!rope->n_pairs) continue; /* of no layer */
+        float factor = moe_rope_frequencies(inv_freq, rope, moe_session_final_length(s, r->sequence));
+        s->gemm.kernels->rope_angles(a->cosine + at, a->sine + at, inv_freq, rope->n_pairs, r->position,
+                                     factor);
+    }
+}
+
+void moe_attention_rotate(const struct moe_session *s, size_t layer, float *x, size_t row) {
+    const struct moe_spec *spec = &s->model->spec;
+    size_t rope = spec->layers[layer].rope;
+    if (rope == MOE_NO_ROPE) return;
+    size_t at = angles_at(&s->attention, rope, row), n = spec->ropes[rope].n_pairs;
+    const float *cosine = s->attention.cosine + at, *sine = s->attention.sine + at;
     if (spec->rope_interleaved)
         s->gemm.kernels->rope_interleaved(x, cosine, sine, n);
     else
         s->gemm.kernels->rope_half(x, cosine, sine, n);
+}
+
+float moe_attention_growth(const struct moe_session *s, size_t layer, size_t row) {
+    const struct moe_growth_spec *g = &s->model->spec.growth;
+    if (!s->model->spec.layers[layer].grows) return 1;
+    float steps = floorf(((float)s->batch.rows[row].position + g->first) / g->length);
+    return (float)log1p((double)steps) * g->factor + 1;
 }
 
 /* Rows first_row .. + n_rows of one run; query heads first_head .. + n_heads, which share a kv head. */
@@ -76,41 +105,35 @@ struct task {
 };
 
 /* Tiles that the query heads of all kv heads fall into. */
-static size_t count_head_tiles(const struct moe_session *s) {
-    const struct moe_spec *spec = &s->model->spec;
-    size_t group = spec->n_heads / spec->n_kv_heads, tile = s->attention.tile_heads;
-    return (group + tile - 1) / tile * spec->n_kv_heads;
+static size_t count_head_tiles(const struct moe_layer_spec *layer) {
+    size_t tile = tile_of(layer).heads;
+    return (group_of(layer) + tile - 1) / tile * layer->n_kv_heads;
 }
 
 /* Finds task number `task`; *run and *before (tasks before that run) move forward from call to call. */
-static struct task find_task(const struct moe_session *s, size_t task, size_t *run, size_t *before) {
-    const struct moe_spec *spec = &s->model->spec;
-    const struct moe_attention *a = &s->attention;
+static struct task find_task(const struct moe_session *s, const struct moe_layer_spec *layer, size_t task,
+                             size_t *run, size_t *before) {
+    const struct moe_tile_shape shape = tile_of(layer);
     const struct moe_run *runs = s->batch.runs;
-    size_t n_tiles = count_head_tiles(s), per_kv = n_tiles / spec->n_kv_heads, n;
-    while (task >= *before + (n = (runs[*run].n_rows + a->tile_rows - 1) / a->tile_rows * n_tiles)) {
+    size_t n_tiles = count_head_tiles(layer), per_kv = n_tiles / layer->n_kv_heads, n;
+    while (task >= *before + (n = (runs[*run].n_rows + shape.rows - 1) / shape.rows * n_tiles)) {
         *before += n;
         ++*run;
     }
-    size_t row = (task - *before) / n_tiles * a->tile_rows, rows_left = runs[*run].n_rows - row;
-    size_t group = spec->n_heads / spec->n_kv_heads, tile = (task - *before) % n_tiles;
-    size_t head = tile % per_kv * a->tile_heads, heads_left = group - head;
+    size_t row = (task - *before) / n_tiles * shape.rows, rows_left = runs[*run].n_rows - row;
+    size_t group = group_of(layer), tile = (task - *before) % n_tiles;
+    size_t head = tile % per_kv * shape.heads, heads_left = group - head;
     return (struct task){.first_row = runs[*run].first_row + row,
-                         .n_rows = rows_left < a->tile_rows ? rows_left : a->tile_rows,
+                         .n_rows = rows_left < shape.rows ? rows_left : shape.rows,
                          .first_head = tile / per_kv * group + head,
-                         .n_heads = heads_left < a->tile_heads ? heads_left : a->tile_heads,
+                         .n_heads = heads_left < shape.heads ? heads_left : shape.heads,
                          .kv_head = tile / per_kv};
 }
 
-static size_t count_tasks(const struct moe_session *s) {
-    size_t n = 0, tile = s->attention.tile_rows;
+static size_t count_tasks(const struct moe_session *s, const struct moe_layer_spec *layer) {
+    size_t n = 0, tile = tile_of(layer).rows;
     for (size_t i = 0; i < s->batch.n_runs; i++) n += (s->batch.runs[i].n_rows + tile - 1) / tile;
-    return n * count_head_tiles(s);
-}
-
-/* The first position that a row at `position` sees. */
-static size_t first_seen(size_t position, size_t window) {
-    return window && position >= window ? position - window + 1 : 0;
+    return n * count_head_tiles(layer);
 }
 
 /* A position relative to a block's first one, as a bound inside the block. */
@@ -121,9 +144,10 @@ static uint8_t bound(size_t position, size_t block) {
 
 /* A sink takes its share of the softmax like a key of that score without a value. */
 static void load_tile(const struct moe_session *s, const struct moe_attention_tile *tile,
-                      const struct task *t, const float *sinks) {
+                      const struct task *t, size_t layer) {
     const struct moe_attention *a = &s->attention;
-    size_t n_heads = s->model->spec.n_heads;
+    const float *sinks = s->model->weights.layers[layer].sinks;
+    size_t n_heads = s->model->spec.layers[layer].n_heads;
     for (size_t i = 0; i < t->n_rows * t->n_heads; i++) {
         size_t head = t->first_head + i % t->n_heads, row = t->first_row + i / t->n_heads;
         memcpy(tile->q + i * a->ld_q, a->q + (row * n_heads + head) * a->key_dim,
@@ -139,7 +163,7 @@ static float *output_of(const struct moe_session *s, size_t row, size_t head) {
     const struct moe_spec *spec = &s->model->spec;
     if (spec->latent.kv_rank)
         return moe_activations_row(&s->attention.latent.mixed, row * spec->n_heads + head);
-    return moe_activations_row(&s->attention.out, row) + head * spec->head_dim;
+    return moe_activations_row(&s->attention.out, row) + head * spec->value_dim;
 }
 
 static void store_tile(const struct moe_session *s, const struct moe_attention_tile *tile,
@@ -152,12 +176,12 @@ static void store_tile(const struct moe_session *s, const struct moe_attention_t
 
 /* Which keys of the block from position `at` on each query sees; the range that any of them does. */
 static void set_bounds(const struct moe_attention_tile *tile, const struct task *t, const moe_row *rows,
-                       size_t at, size_t window, size_t *least, size_t *most) {
+                       size_t at, const struct moe_layer_spec *layer, size_t *least, size_t *most) {
     *least = MOE_KEY_BLOCK;
     *most = 0;
     for (size_t i = 0; i < t->n_rows; i++) {
         uint8_t last = bound(rows[i].position + (size_t)1, at),
-                first = bound(first_seen(rows[i].position, window), at);
+                first = bound(moe_layer_first_seen(layer, rows[i].position), at);
         if (first >= last) first = last = 0;
         memset(tile->first + i * t->n_heads, first, t->n_heads);
         memset(tile->last + i * t->n_heads, last, t->n_heads);
@@ -186,7 +210,8 @@ static void attend(const struct moe_session *s, const struct moe_attention_tile 
     const struct moe_spec *spec = &s->model->spec;
     const struct moe_attention *a = &s->attention;
     const moe_row *rows = s->batch.rows + t->first_row;
-    size_t window = spec->layers[layer].window, least, most;
+    const struct moe_layer_spec *plan = &spec->layers[layer];
+    size_t least, most;
     size_t end = rows[t->n_rows - 1].position + (size_t)1;
     struct moe_attention_block block = {.q = tile->q,
                                         .n_q = t->n_rows * t->n_heads,
@@ -200,10 +225,10 @@ static void attend(const struct moe_session *s, const struct moe_attention_tile 
                                         .sum = tile->sum,
                                         .out = tile->out,
                                         .scores = tile->scores};
-    load_tile(s, tile, t, s->model->weights.layers[layer].sinks);
-    for (size_t at = first_seen(rows[0].position, window) / MOE_KEY_BLOCK * MOE_KEY_BLOCK; at < end;
+    load_tile(s, tile, t, layer);
+    for (size_t at = moe_layer_first_seen(plan, rows[0].position) / MOE_KEY_BLOCK * MOE_KEY_BLOCK; at < end;
          at += MOE_KEY_BLOCK) {
-        set_bounds(tile, t, rows, at, window, &least, &most);
+        set_bounds(tile, t, rows, at, plan, &least, &most);
         block.values = moe_cache_values(&s->cache, layer, rows[0].sequence, t->kv_head, at);
         if (s->cache.key_dim) {
             size_t next = at + MOE_KEY_BLOCK;
@@ -219,42 +244,43 @@ static void attend(const struct moe_session *s, const struct moe_attention_tile 
 }
 
 /* What one layer reads of the cache: each tile of rows what any of its rows sees, once per tile of heads. */
-static void count_cache(struct moe_session *s, size_t layer) {
-    const struct moe_spec *spec = &s->model->spec;
+static void count_cache(struct moe_session *s, const struct moe_layer_spec *layer) {
     const struct moe_attention *a = &s->attention;
-    size_t window = spec->layers[layer].window, width = s->cache.key_dim + s->cache.value_dim;
+    size_t n_rows = tile_of(layer).rows, width = s->cache.key_dim + s->cache.value_dim;
     for (size_t i = 0; i < s->batch.n_runs; i++) {
         const struct moe_run *run = &s->batch.runs[i];
         for (size_t r = 0; r < run->n_rows; r++) {
-            size_t position = run->position + r, tile = r - r % a->tile_rows;
-            bool last = r + 1 == run->n_rows || (r + 1) % a->tile_rows == 0;
+            size_t position = run->position + r, tile = r - r % n_rows;
+            bool last = r + 1 == run->n_rows || (r + 1) % n_rows == 0;
             if (last)
-                s->counters.cache_bytes += (position + 1 - first_seen(run->position + tile, window)) * width *
-                                           sizeof(float) * count_head_tiles(s);
-            s->counters.flops += (uint64_t)2 * (position + 1 - first_seen(position, window)) *
-                                 (a->key_dim + a->value_dim) * spec->n_heads;
+                s->counters.cache_bytes +=
+                    (position + 1 - moe_layer_first_seen(layer, run->position + tile)) * width *
+                    sizeof(float) * count_head_tiles(layer);
+            s->counters.flops += (uint64_t)2 * (position + 1 - moe_layer_first_seen(layer, position)) *
+                                 (a->key_dim + a->value_dim) * layer->n_heads;
         }
     }
 }
 
 void moe_attention_run(struct moe_worker *worker, struct moe_session *s, size_t layer) {
     const struct moe_spec *spec = &s->model->spec;
+    const struct moe_layer_spec *plan = &spec->layers[layer];
     bool latent = spec->family->attention == MOE_ATTENTION_LATENT;
     if (latent)
         moe_latent_project(worker, s, layer);
     else
         moe_grouped_project(worker, s, layer);
-    if (worker->rank == 0) count_cache(s, layer);
-    size_t n_tasks = count_tasks(s), run = 0, before = 0, i;
+    if (worker->rank == 0) count_cache(s, plan);
+    size_t n_tasks = count_tasks(s, plan), run = 0, before = 0, i;
     while (moe_worker_next(worker, n_tasks, &i)) {
-        struct task t = find_task(s, i, &run, &before);
+        struct task t = find_task(s, plan, i, &run, &before);
         attend(s, &s->attention.tiles[worker->rank], layer, &t);
     }
     moe_worker_barrier(worker);
     if (latent)
         moe_latent_expand(worker, s, layer);
     else
-        moe_grouped_expand(worker, s);
+        moe_grouped_expand(worker, s, layer);
     const struct moe_problem output = {.x = &s->attention.out,
                                        .n_rows = s->batch.n_rows,
                                        .w = &s->model->weights.layers[layer].o.w,

@@ -29,12 +29,13 @@ struct moe_latent {
 struct moe_attention {
     /* of the softmax over blocks: query heads, and of the keys and values they meet */
     size_t key_dim, value_dim, ld_q;
-    size_t tile_heads, tile_rows; /* queries attended together: heads of a kv head, rows of a run */
-    float *q;                     /* [max_rows, n_heads, key_dim]; latent: in the space of what is cached */
-    float *k, *v;                 /* [max_rows, n_kv_heads, head_dim]; grouped attention only */
-    float *cosine, *sine;         /* [max_rows, rope pairs] */
-    float *inv_freq;              /* [n_workers, rope pairs] */
-    struct moe_activations out;   /* [max_rows, n_heads * value_dim of the model]: what o reads */
+    float *q;     /* [max_rows, the layer's n_heads, key_dim]; latent: in the space of what is cached */
+    float *k, *v; /* [max_rows, the layer's n_kv_heads, head_dim or value_dim]; grouped attention only */
+    float *gate;  /* [max_rows, the layer's n_heads * gate_dim]; grouped attention with a gate only */
+    size_t max_rows, ld_angles; /* ld_angles: the most pairs that any RoPE rotates */
+    float *cosine, *sine;       /* [n_ropes, max_rows, ld_angles] */
+    float *inv_freq;            /* [n_workers, ld_angles] */
+    struct moe_activations out; /* [max_rows, n_heads * value_dim of the model]: what o reads */
     struct moe_latent latent;
     struct moe_attention_tile *tiles; /* [n_workers] */
 };
@@ -43,24 +44,31 @@ struct moe_session;
 
 void moe_attention_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
                         const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows, size_t n_workers);
-/* Angles of one row of the batch, once per pass. */
+/* Angles of one row of the batch, of every RoPE, once per pass. */
 void moe_attention_find_angles(struct moe_worker *worker, struct moe_session *s, size_t row);
 /* delta = attention of layer `layer` on `normed`, without the output's bias; stores what the rows leave in
  * the cache. All workers call it, a barrier before and after. */
 void moe_attention_run(struct moe_worker *worker, struct moe_session *s, size_t layer);
+
+/* Queries attended together: heads of a kv head, rows of a run. */
+struct moe_tile_shape {
+    size_t heads, rows;
+};
 
 /* The two kinds. _project: `normed` to q, and what the rows leave in the cache. _expand: what the softmax
  * over blocks gave each head to `out`, packed. All workers call them, a barrier before and after. */
 void moe_grouped_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
                       size_t max_rows);
 void moe_grouped_project(struct moe_worker *worker, struct moe_session *s, size_t layer);
-void moe_grouped_expand(struct moe_worker *worker, struct moe_session *s);
+void moe_grouped_expand(struct moe_worker *worker, struct moe_session *s, size_t layer);
 void moe_latent_take(struct moe_attention *out, struct moe_arena *arena, const struct moe_spec *spec,
                      const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows);
 void moe_latent_project(struct moe_worker *worker, struct moe_session *s, size_t layer);
 void moe_latent_expand(struct moe_worker *worker, struct moe_session *s, size_t layer);
 
-/* Rotates x [2 * rope pairs], a part of a head, by the angles of a row. */
-void moe_attention_rotate(const struct moe_session *s, float *x, size_t row);
+/* Rotates x, the part of a head that a layer's RoPE rotates, by the angles of a row; nothing without RoPE. */
+void moe_attention_rotate(const struct moe_session *s, size_t layer, float *x, size_t row);
+/* What queries of a row are multiplied with for its position. */
+float moe_attention_growth(const struct moe_session *s, size_t layer, size_t row);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "engine/norm.h"
 #include "engine/session.h"
 
 static void take_ffn_rows(struct moe_ffn_rows *out, struct moe_arena *arena, size_t n, size_t width,
@@ -18,7 +19,7 @@ void moe_experts_take(struct moe_experts *out, struct moe_arena *arena, const st
                       const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows, size_t n_workers) {
     size_t n_pairs = max_rows * spec->top_k, hidden = spec->hidden_size;
     moe_router_take(&out->router, arena, spec, max_rows, n_workers);
-    moe_dispatch_take(&out->dispatch, arena, max_rows, spec->n_experts, spec->top_k);
+    moe_dispatch_take(&out->dispatch, arena, max_rows, spec->router.n_choices, spec->top_k);
     take_ffn_rows(&out->routed, arena, n_pairs, spec->expert_width, layouts);
     out->routed_out = moe_arena_take(arena, n_pairs, hidden * sizeof(float));
     if (spec->dense_width) take_ffn_rows(&out->dense, arena, max_rows, spec->dense_width, layouts);
@@ -68,7 +69,8 @@ static void add_output(struct moe_experts *m, const struct moe_ffn_rows *f, cons
         .x = &f->hidden, .first_row = first, .n_rows = n, .w = &w->down.w, .y = y, .ld_y = w->down.w.rows};
 }
 
-static void run_dense(struct moe_worker *worker, struct moe_session *s, const struct moe_ffn *w) {
+void moe_dense_run(struct moe_worker *worker, struct moe_session *s, size_t layer) {
+    const struct moe_ffn *w = &s->model->weights.layers[layer].dense;
     struct moe_experts *m = &s->experts;
     size_t n_rows = s->batch.n_rows, i;
     size_t width = m->dense.hidden.n_columns;
@@ -91,7 +93,8 @@ static void run_dense(struct moe_worker *worker, struct moe_session *s, const st
 }
 
 /* Router logits, and the score of the shared expert; then each row's experts. */
-static void route(struct moe_worker *worker, struct moe_session *s, const struct moe_layer_weights *w) {
+static void route(struct moe_worker *worker, struct moe_session *s, size_t layer) {
+    const struct moe_layer_weights *w = &s->model->weights.layers[layer];
     const struct moe_spec *spec = &s->model->spec;
     struct moe_experts *m = &s->experts;
     size_t n_rows = s->batch.n_rows, i;
@@ -100,13 +103,13 @@ static void route(struct moe_worker *worker, struct moe_session *s, const struct
          .n_rows = n_rows,
          .w = &w->router.w,
          .y = m->router.logits,
-         .ld_y = spec->n_experts},
+         .ld_y = spec->router.n_choices},
         {.x = &s->normed, .n_rows = n_rows, .w = &w->shared_score, .y = m->shared_score, .ld_y = 1},
     };
     moe_gemm_run(worker, &s->gemm, scores, spec->family->shared == MOE_SHARED_SIGMOID ? 2 : 1);
     moe_worker_barrier(worker);
     while (moe_worker_next(worker, n_rows, &i))
-        moe_router_choose(&m->router, spec, w, s->gemm.kernels, i, worker->rank);
+        moe_router_choose(&m->router, spec, layer, w, s->gemm.kernels, i, worker->rank);
     moe_worker_barrier(worker);
 }
 
@@ -115,7 +118,7 @@ static void list_inputs(struct moe_session *s, const struct moe_layer_weights *w
     struct moe_experts *m = &s->experts;
     const struct moe_dispatch *d = &m->dispatch;
     m->n_problems = 0;
-    for (size_t e = 0; e < d->n_experts; e++) {
+    for (size_t e = 0; e < s->model->spec.n_experts; e++) {
         size_t first = d->first[e], n = d->first[e + 1] - first;
         if (n) add_inputs(m, &s->normed, &w->experts[e], &m->routed, first, n, d->row + first);
     }
@@ -128,30 +131,35 @@ static void list_outputs(struct moe_session *s, const struct moe_layer_weights *
     const struct moe_dispatch *d = &m->dispatch;
     size_t hidden = s->model->spec.hidden_size;
     m->n_problems = 0;
-    for (size_t e = 0; e < d->n_experts; e++) {
+    for (size_t e = 0; e < s->model->spec.n_experts; e++) {
         size_t first = d->first[e], n = d->first[e + 1] - first;
         if (n) add_output(m, &m->routed, &w->experts[e], first, n, m->routed_out + first * hidden);
     }
     if (s->model->spec.shared_width) add_output(m, &m->shared, &w->shared, 0, s->batch.n_rows, m->shared_out);
 }
 
-/* delta = sum over the row's experts, ascending, of weight * (output + bias), + the shared expert's */
-static void combine_row(const struct moe_session *s, const struct moe_layer_weights *w, size_t row) {
+/* delta += weight * (what the expert of pair p gives + bias); an identity gives what it read. */
+static void add_routed(const struct moe_session *s, const struct moe_layer_weights *w, size_t row, size_t p) {
     const struct moe_experts *m = &s->experts;
-    const struct moe_dispatch *d = &m->dispatch;
+    const struct moe_kernels *k = s->gemm.kernels;
+    const struct moe_spec *spec = &s->model->spec;
+    size_t hidden = spec->hidden_size, expert = m->dispatch.expert[p];
+    float *delta = s->delta + row * hidden, *out = m->routed_out + p * hidden;
+    if (expert >= spec->n_experts) {
+        k->axpy(delta, moe_activations_row(&s->normed, row), hidden, m->dispatch.weight[p]);
+        return;
+    }
+    const float *bias = w->experts[expert].down.bias;
+    if (bias) k->add(out, bias, hidden);
+    k->axpy(delta, out, hidden, spec->family->router.weighs_input ? 1 : m->dispatch.weight[p]);
+}
+
+/* delta += the shared expert's output, as the family combines it */
+static void add_shared(const struct moe_session *s, const struct moe_layer_weights *w, size_t row) {
+    const struct moe_experts *m = &s->experts;
     const struct moe_kernels *k = s->gemm.kernels;
     size_t hidden = s->model->spec.hidden_size;
-    float *delta = s->delta + row * hidden;
-    memset(delta, 0, hidden * sizeof *delta);
-    for (size_t j = 0; j < d->top_k; j++) {
-        size_t p = d->pair[row * d->top_k + j];
-        float *out = m->routed_out + p * hidden;
-        const float *bias = w->experts[d->expert[p]].down.bias;
-        if (bias) k->add(out, bias, hidden);
-        k->axpy(delta, out, hidden, d->weight[p]);
-    }
-    if (!s->model->spec.shared_width) return;
-    float *shared = m->shared_out + row * hidden;
+    float *delta = s->delta + row * hidden, *shared = m->shared_out + row * hidden;
     if (w->shared.down.bias) k->add(shared, w->shared.down.bias, hidden);
     switch (s->model->spec.family->shared) {
     case MOE_SHARED_NONE:
@@ -163,20 +171,49 @@ static void combine_row(const struct moe_session *s, const struct moe_layer_weig
         k->sigmoid(m->shared_score + row, m->shared_score + row, 1);
         k->axpy(delta, shared, hidden, m->shared_score[row]);
         break;
+    case MOE_SHARED_AVERAGE:
+        k->add(delta, shared, hidden);
+        k->scale(delta, delta, hidden, s->model->spec.shared_scale);
+        break;
     }
 }
 
-static void run_experts(struct moe_worker *worker, struct moe_session *s, size_t layer) {
+/* delta = sum over the row's experts, in ascending order, and the shared one */
+static void combine_row(const struct moe_session *s, const struct moe_layer_weights *w, size_t row) {
+    const struct moe_dispatch *d = &s->experts.dispatch;
+    const struct moe_spec *spec = &s->model->spec;
+    float *delta = s->delta + row * spec->hidden_size;
+    memset(delta, 0, spec->hidden_size * sizeof *delta);
+    for (size_t j = 0; j < d->top_k; j++) add_routed(s, w, row, d->pair[row * d->top_k + j]);
+    if (spec->shared_width) add_shared(s, w, row);
+    if (w->experts_norm.gain) moe_norm_apply(delta, delta, &w->experts_norm, spec, s->gemm.kernels);
+}
+
+/* What goes on between the two products of pair p: nothing, if it is of an identity. */
+static void activate_pair(const struct moe_session *s, const struct moe_layer_weights *w, size_t p) {
+    const struct moe_experts *m = &s->experts;
+    const struct moe_spec *spec = &s->model->spec;
+    size_t expert = m->dispatch.expert[p], width = spec->expert_width;
+    if (expert >= spec->n_experts) return;
+    if (spec->family->router.weighs_input) { /* without biases the products of the weighed input are these */
+        float *gate = m->routed.gate + p * width, *up = m->routed.up + p * width;
+        s->gemm.kernels->scale(gate, gate, width, m->dispatch.weight[p]);
+        s->gemm.kernels->scale(up, up, width, m->dispatch.weight[p]);
+    }
+    activate_row(s, &m->routed, &w->experts[expert], p);
+}
+
+void moe_experts_run(struct moe_worker *worker, struct moe_session *s, size_t layer) {
     const struct moe_layer_weights *w = &s->model->weights.layers[layer];
     struct moe_experts *m = &s->experts;
-    size_t n_rows = s->batch.n_rows, n_pairs = n_rows * m->dispatch.top_k, i;
+    size_t top_k = s->model->spec.layers[layer].top_k, n_rows = s->batch.n_rows, n_pairs = n_rows * top_k, i;
     size_t n_shared = s->model->spec.shared_width ? n_rows : 0;
-    route(worker, s, w);
+    route(worker, s, layer);
     moe_session_tap(worker, s, MOE_TAP_ROUTER, layer, m->router.logits, m->dispatch.n_experts,
                     m->dispatch.n_experts);
-    moe_session_tap_ids(worker, s, MOE_TAP_EXPERTS, layer, m->router.ids, m->dispatch.top_k);
+    moe_session_tap_ids(worker, s, MOE_TAP_EXPERTS, layer, m->router.ids, top_k);
     if (worker->rank == 0) {
-        moe_dispatch_sort(&m->dispatch, m->router.ids, m->router.weights, n_rows);
+        moe_dispatch_sort(&m->dispatch, m->router.ids, m->router.weights, n_rows, top_k);
         list_inputs(s, w);
     }
     moe_worker_barrier(worker);
@@ -185,7 +222,7 @@ static void run_experts(struct moe_worker *worker, struct moe_session *s, size_t
     if (worker->rank == 0) list_outputs(s, w);
     while (moe_worker_next(worker, n_pairs + n_shared, &i)) {
         if (i < n_pairs)
-            activate_row(s, &m->routed, &w->experts[m->dispatch.expert[i]], i);
+            activate_pair(s, w, i);
         else
             activate_row(s, &m->shared, &w->shared, i - n_pairs);
     }
@@ -194,11 +231,4 @@ static void run_experts(struct moe_worker *worker, struct moe_session *s, size_t
     moe_worker_barrier(worker);
     while (moe_worker_next(worker, n_rows, &i)) combine_row(s, w, i);
     moe_worker_barrier(worker);
-}
-
-void moe_experts_run(struct moe_worker *worker, struct moe_session *s, size_t layer) {
-    if (s->model->spec.layers[layer].dense)
-        run_dense(worker, s, &s->model->weights.layers[layer].dense);
-    else
-        run_experts(worker, s, layer);
 }

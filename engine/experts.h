@@ -1,6 +1,6 @@
 #ifndef MOE_ENGINE_EXPERTS_H
 #define MOE_ENGINE_EXPERTS_H
-/* The FFN of a layer: routed experts with an optional shared one, or one dense FFN. */
+/* The FFNs of a layer: routed experts with an optional shared one, and a dense FFN. */
 
 #include "engine/dispatch.h"
 #include "engine/gemm.h"
@@ -29,7 +29,9 @@ struct moe_session;
 
 void moe_experts_take(struct moe_experts *out, struct moe_arena *arena, const struct moe_spec *spec,
                       const bool layouts[MOE_LAYOUT_COUNT], size_t max_rows, size_t n_workers);
-/* delta = FFN of layer `layer` on `normed`. All workers call it, a barrier before and after. */
+/* delta = the routed FFN of layer `layer` on `normed`, or its dense one. All workers call them, a barrier
+ * before and after. */
 void moe_experts_run(struct moe_worker *worker, struct moe_session *s, size_t layer);
+void moe_dense_run(struct moe_worker *worker, struct moe_session *s, size_t layer);
 
 #endif

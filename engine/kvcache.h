@@ -11,13 +11,14 @@
 #include "models/spec.h"
 
 struct moe_cache_layer {
+    size_t n_kv_heads;
     size_t n_blocks; /* per sequence and head; position p lies in block (p / MOE_KEY_BLOCK) % n_blocks */
     float *keys;     /* [sequences, kv_heads, n_blocks, key_dim, MOE_KEY_BLOCK], unless key_dim is 0 */
     float *values;   /* [sequences, kv_heads, n_blocks * MOE_KEY_BLOCK, value_dim] */
 };
 
 struct moe_cache {
-    size_t n_layers, n_sequences, n_kv_heads;
+    size_t n_layers, n_sequences;
     size_t key_dim, value_dim; /* of one position and kv head; key_dim 0: latent attention */
     struct moe_cache_layer *layers;
     size_t *length;  /* [n_sequences]: positions held */

@@ -54,7 +54,8 @@ static void store_row(struct moe_session *s, size_t layer, size_t row) {
     float *kv = l->kv + row * s->attention.key_dim;
     if (w->kv_a.bias) k->add(kv, w->kv_a.bias, s->attention.key_dim);
     k->rmsnorm(kv, kv, w->kv_norm, kv_rank, latent_eps);
-    moe_attention_rotate(s, kv + kv_rank, row);
+    if (spec->latent.kv_scale != 1) k->scale(kv, kv, kv_rank, spec->latent.kv_scale);
+    moe_attention_rotate(s, layer, kv + kv_rank, row);
     moe_cache_store(&s->cache, layer, s->batch.rows[row].sequence, 0, s->batch.rows[row].position, NULL, kv);
     if (!spec->latent.q_rank) return;
     float *q_a = moe_activations_row(&l->q_a, row);
@@ -65,16 +66,18 @@ static void store_row(struct moe_session *s, size_t layer, size_t row) {
 
 /* Takes the queries of one row apart: the rotated part goes where attention reads it, the other is packed to
  * be brought into latent space. */
-static void split_queries(struct moe_session *s, size_t row) {
+static void split_queries(struct moe_session *s, size_t layer, size_t row) {
     const struct moe_spec *spec = &s->model->spec;
     const struct moe_latent_spec *dims = &spec->latent;
     const struct moe_attention *a = &s->attention;
+    float scale = spec->latent.q_scale * moe_attention_growth(s, layer, row);
     for (size_t h = 0; h < spec->n_heads; h++) {
         size_t at = row * spec->n_heads + h;
         float *q = a->latent.q + at * spec->head_dim;
+        if (scale != 1) s->gemm.kernels->scale(q, q, spec->head_dim, scale);
         memcpy(moe_activations_row(&a->latent.nope, at), q, dims->nope_dim * sizeof *q);
         moe_activations_pack(&a->latent.nope, at, s->gemm.kernels);
-        moe_attention_rotate(s, q + dims->nope_dim, row);
+        moe_attention_rotate(s, layer, q + dims->nope_dim, row);
         memcpy(a->q + at * a->key_dim + dims->kv_rank, q + dims->nope_dim, dims->rope_dim * sizeof *q);
     }
 }
@@ -118,7 +121,7 @@ void moe_latent_project(struct moe_worker *worker, struct moe_session *s, size_t
     }
     if (worker->rank == 0)
         list_heads(s, &a->latent.nope, w->latent.absorb, a->q, a->key_dim, spec->n_heads * a->key_dim);
-    while (moe_worker_next(worker, n_rows, &i)) split_queries(s, i);
+    while (moe_worker_next(worker, n_rows, &i)) split_queries(s, layer, i);
     run_heads(worker, s);
 }
 

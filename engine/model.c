@@ -58,15 +58,16 @@ static moe_status read_config(struct moe_model *m, const char *path, moe_error *
     MOE_TRY(moe_json_open(&doc, path, MOE_MAX_CONFIG_BYTES, err));
     struct moe_json_value root = moe_json_root(&doc);
     moe_status status = moe_spec_resolve(&m->spec, root, err);
-    if (status == MOE_OK) status = read_eos(m, root, err);
-    if (status == MOE_OK) status = read_bos(m, root, err);
+    const struct moe_json_value text = moe_spec_text_config(root);
+    if (status == MOE_OK) status = read_eos(m, text, err);
+    if (status == MOE_OK) status = read_bos(m, text, err);
     moe_json_close(&doc);
     return status;
 }
 
 const char *moe_model_storage(const struct moe_model *m) {
     for (size_t l = 0; l < m->spec.n_layers; l++)
-        if (!m->spec.layers[l].dense) return moe_format_name(m->weights.layers[l].experts[0].gate.w.format);
+        if (m->spec.layers[l].routed) return moe_format_name(m->weights.layers[l].experts[0].gate.w.format);
     return moe_format_name(m->weights.layers[0].dense.gate.w.format);
 }
 
@@ -122,10 +123,11 @@ moe_status moe_model_choose_precision(struct moe_model *m, const moe_model_optio
 void moe_model_fill_info(struct moe_model *m) {
     const struct moe_spec *s = &m->spec;
     m->info.family = s->family->model_type;
-    m->info.n_layers = s->n_layers;
+    m->info.n_layers = s->n_layers / s->sublayers;
     m->info.hidden_size = s->hidden_size;
     m->info.vocab_size = s->vocab_size;
     m->info.n_experts = s->n_experts;
+    m->info.n_choices = s->router.n_choices;
     m->info.top_k = s->top_k;
     m->info.max_positions = s->max_positions;
     m->info.n_parameters = m->weights.n_parameters;
@@ -189,6 +191,10 @@ void moe_model_close(moe_model *m) {
 
 const moe_model_info *moe_model_get_info(const moe_model *m) {
     return &m->info;
+}
+
+size_t moe_model_top_k(const moe_model *m, size_t layer) {
+    return m->spec.layers[layer * m->spec.sublayers].top_k;
 }
 
 const char *moe_version(void) {

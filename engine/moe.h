@@ -88,7 +88,9 @@ typedef struct moe_model_info {
     const char *precision; /* "fp32" or "bf16" */
     const char *storage;   /* format of the first expert's first matrix; others may differ: "BF16", "packed
                               BF16", "FP8", "MXFP4", "affine 4-bit", ... */
-    size_t n_layers, hidden_size, vocab_size, n_experts, top_k;
+    size_t n_layers, hidden_size, vocab_size, n_experts;
+    size_t n_choices; /* of the router: experts, and in some families identities after them */
+    size_t top_k;     /* the most of any layer */
     size_t max_positions;  /* max_position_embeddings: what the model was made for; no limit of the engine */
     uint64_t n_parameters; /* weights; not the scales of quantised ones */
     uint64_t weight_bytes; /* as they lie in the checkpoint or in memory, scales and the like included */
@@ -106,6 +108,8 @@ MOE_API moe_status moe_model_open(moe_model **out, const char *path, const moe_m
                                   moe_error *err);
 MOE_API void moe_model_close(moe_model *model); /* NULL is fine */
 MOE_API const moe_model_info *moe_model_get_info(const moe_model *model);
+/* Experts that a token goes to in a layer, below n_layers, if the layer has any. */
+MOE_API size_t moe_model_top_k(const moe_model *model, size_t layer);
 
 /* ---- session ------------------------------------------------------------------------------------------ */
 

@@ -8,17 +8,17 @@
 #include "models/weights.h"
 
 struct moe_router {
-    float *logits;          /* [max_rows, n_experts] */
-    uint32_t *ids;          /* [max_rows, top_k], in order of choice */
-    float *weights;         /* [max_rows, top_k] */
-    float *scores, *choice; /* [n_workers, n_experts] scratch: what weights come from; what is compared */
+    float *logits;          /* [max_rows, n_choices] */
+    uint32_t *ids;          /* [max_rows, the layer's top_k], in order of choice */
+    float *weights;         /* the same */
+    float *scores, *choice; /* [n_workers, n_choices] scratch: what weights come from; what is compared */
     float *groups;          /* [n_workers, n_groups] scratch */
 };
 
 void moe_router_take(struct moe_router *out, struct moe_arena *arena, const struct moe_spec *spec,
                      size_t max_rows, size_t n_workers);
 /* Chooses the experts of one row, whose logits (without the router's bias) are there. */
-void moe_router_choose(const struct moe_router *router, const struct moe_spec *spec,
+void moe_router_choose(const struct moe_router *router, const struct moe_spec *spec, size_t layer,
                        const struct moe_layer_weights *weights, const struct moe_kernels *kernels, size_t row,
                        size_t worker);
 

@@ -28,6 +28,12 @@ static moe_status check_options(moe_session_options *o, moe_error *err) {
     return MOE_OK;
 }
 
+static bool keeps(const struct moe_spec *spec) {
+    bool any = false;
+    for (size_t i = 0; i < spec->n_steps; i++) any |= spec->steps[i].is_kept;
+    return any;
+}
+
 static void lay_out(struct moe_session *s) {
     const struct moe_spec *spec = &s->model->spec;
     const bool *layouts = s->model->weights.layouts;
@@ -40,23 +46,24 @@ static void lay_out(struct moe_session *s) {
     s->x = moe_arena_take(a, o->max_rows, hidden * sizeof(float));
     moe_activations_take(&s->normed, a, o->max_rows, hidden, layouts);
     s->delta = moe_arena_take(a, o->max_rows, hidden * sizeof(float));
+    if (keeps(spec)) s->kept = moe_arena_take(a, o->max_rows, hidden * sizeof(float));
     moe_attention_take(&s->attention, a, spec, layouts, o->max_rows, o->n_threads);
     moe_experts_take(&s->experts, a, spec, layouts, o->max_rows, o->n_threads);
     s->logits = moe_arena_take(a, o->max_logits, spec->vocab_size * sizeof(float));
     s->next_position = moe_arena_take(a, o->n_sequences, sizeof *s->next_position);
     s->expected = moe_arena_take(a, o->n_sequences, sizeof *s->expected);
-    if (spec->rope.recomputes) {
+    if (spec->ropes[0].recomputes) {
         s->tokens = moe_arena_take(a, o->n_sequences, o->context * sizeof *s->tokens);
         s->was_long = moe_arena_take(a, o->n_sequences, sizeof *s->was_long);
         s->again = moe_arena_take(a, o->max_rows, sizeof *s->again);
     }
     if (o->tap) {
-        size_t widest = hidden > spec->n_experts ? hidden : spec->n_experts;
+        size_t widest = hidden > spec->router.n_choices ? hidden : spec->router.n_choices;
         s->tapped = moe_arena_take(a, o->max_rows, widest * sizeof(float));
     }
     if (s->gemm.openblas) {
         const size_t widths[] = {hidden,
-                                 spec->n_heads * moe_spec_value_dim(spec),
+                                 spec->n_heads * spec->value_dim,
                                  spec->expert_width,
                                  spec->dense_width,
                                  spec->shared_width,
@@ -244,7 +251,7 @@ static void recompute(struct moe_session *s, const moe_row *rows, size_t n_rows)
     for (size_t r = 0; r < n_rows; r++) {
         uint32_t sequence = rows[r].sequence;
         if (r && sequence == rows[r - 1].sequence) continue;
-        bool is_long = moe_session_final_length(s, sequence) > s->model->spec.rope.long_after;
+        bool is_long = moe_session_final_length(s, sequence) > s->model->spec.ropes[0].long_after;
         if (is_long != s->was_long[sequence]) run_again(s, sequence, rows[r].position);
         s->was_long[sequence] = is_long;
     }
@@ -254,7 +261,7 @@ moe_status moe_session_eval(moe_session *s, const moe_row *rows, size_t n_rows, 
     MOE_TRY(check_rows(s, rows, n_rows, err));
     MOE_TRY(check_files(s, err));
     s->n_logits = 0;
-    if (s->model->spec.rope.recomputes) recompute(s, rows, n_rows);
+    if (s->model->spec.ropes[0].recomputes) recompute(s, rows, n_rows);
     for (size_t at = 0; at < n_rows; at += s->options.max_rows) {
         size_t left = n_rows - at;
         run_pass(s, rows + at, left < s->options.max_rows ? left : s->options.max_rows);
@@ -295,8 +302,11 @@ void moe_session_tap(struct moe_worker *worker, struct moe_session *s, moe_tap_k
     if (worker->rank == 0) {
         for (size_t r = 0; r < s->batch.n_rows; r++)
             memcpy(s->tapped + r * n, values + r * ld, n * sizeof *values);
-        const moe_tap tap = {
-            .kind = kind, .layer = layer, .n_rows = s->batch.n_rows, .n = n, .values = s->tapped};
+        const moe_tap tap = {.kind = kind,
+                             .layer = layer / s->model->spec.sublayers,
+                             .n_rows = s->batch.n_rows,
+                             .n = n,
+                             .values = s->tapped};
         s->options.tap(s->options.tap_context, &tap);
     }
     moe_worker_barrier(worker);
@@ -306,7 +316,11 @@ void moe_session_tap_ids(struct moe_worker *worker, struct moe_session *s, moe_t
                          const uint32_t *ids, size_t n) {
     if (!s->options.tap || s->recomputing) return;
     if (worker->rank == 0) {
-        const moe_tap tap = {.kind = kind, .layer = layer, .n_rows = s->batch.n_rows, .n = n, .ids = ids};
+        const moe_tap tap = {.kind = kind,
+                             .layer = layer / s->model->spec.sublayers,
+                             .n_rows = s->batch.n_rows,
+                             .n = n,
+                             .ids = ids};
         s->options.tap(s->options.tap_context, &tap);
     }
     moe_worker_barrier(worker);

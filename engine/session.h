@@ -24,7 +24,8 @@ struct moe_session {
     /* the pass */
     float *x;                      /* [max_rows, hidden]: the residual stream */
     struct moe_activations normed; /* [max_rows, hidden]: x after a norm, what attention and FFN read */
-    float *delta;                  /* [max_rows, hidden]: what a block adds to x */
+    float *delta;                  /* [max_rows, hidden]: what a step adds to x */
+    float *kept;                   /* [max_rows, hidden]: what a later step adds; NULL: none does */
     struct moe_attention attention;
     struct moe_experts experts;
     float *logits;         /* [max_logits, vocab] */

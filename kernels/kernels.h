@@ -63,6 +63,9 @@ typedef void moe_add_fn(float *y, const float *x, size_t n);
 /* y[i] = x[i] * a.   y, x [n]; y may be x itself */
 typedef void moe_scale_fn(float *y, const float *x, size_t n, float a);
 
+/* y[i] = y[i] * x[i].   y, x [n] */
+typedef void moe_mul_fn(float *y, const float *x, size_t n);
+
 /* y[i] = fma(a, x[i], y[i]).   y, x [n] */
 typedef void moe_axpy_fn(float *y, const float *x, size_t n, float a);
 
@@ -77,6 +80,10 @@ typedef void moe_swiglu_clamped_fn(float *y, const float *gate, const float *up,
 
 /* y[i] = 1 / (1 + exp(-x[i])).   y, x [n]; y may be x */
 typedef void moe_sigmoid_fn(float *y, const float *x, size_t n);
+
+/* y[i] = ln(1 + e^x[i]), x[i] where that is above 20 (torch's softplus). In double by the system's exp and
+ * log1p, rounded to float; scalar only: it is of a factor per head.   y, x [n]; y may be x */
+typedef void moe_softplus_fn(float *y, const float *x, size_t n);
 
 /* y[i] = e[i] / z: m = the largest x (start with x[0]; x > m replaces it), e[i] = exp(x[i] - m), z = sum in
  * lanes of e[i] (plain additions). One NaN, or +inf, or nothing but -inf makes all NaN.   y, x [n]; y may be

@@ -14,20 +14,38 @@ struct owned {
     max_align_t data[];
 };
 
-void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, enum moe_tensor_role role,
-                     const char *suffix) {
-    const char *p = moe_family_tensor(b->spec->family, role);
-    size_t at = 0;
-    while (*p && at + 24 < MOE_MAX_TENSOR_NAME) {
-        if (!strncmp(p, "{L}", 3) || !strncmp(p, "{E}", 3)) {
-            at += (size_t)snprintf(out + at, MOE_MAX_TENSOR_NAME - at, "%zu",
-                                   p[1] == 'L' ? b->layer : b->expert);
+/* Fills the pattern that ends at `end`. */
+static void fill_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, const char *p,
+                      const char *end) {
+    size_t at = (size_t)snprintf(out, MOE_MAX_TENSOR_NAME, "%s", b->spec->prefix);
+    const size_t numbers[] = {b->layer / b->spec->sublayers, b->layer % b->spec->sublayers, b->expert};
+    while (p < end && at + 24 < MOE_MAX_TENSOR_NAME) {
+        const char *which = *p == '{' ? strchr("LSE", p[1]) : NULL;
+        if (which) {
+            size_t n = numbers[*which == 'L' ? 0 : *which == 'S' ? 1 : 2];
+            at += (size_t)snprintf(out + at, MOE_MAX_TENSOR_NAME - at, "%zu", n);
             p += 3;
         } else {
             out[at++] = *p++;
         }
     }
     out[at] = '\0';
+}
+
+void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, enum moe_tensor_role role,
+                     const char *suffix) {
+    const char *names = moe_family_tensor(b->spec->family, role), *p = names;
+    size_t n = strcspn(p, "|");
+    if (names[n]) { /* several: the first that is there, else the first */
+        for (; *p; p += n + (p[n] == '|')) {
+            n = strcspn(p, "|");
+            fill_name(out, b, p, p + n);
+            if (moe_storage_has(&b->storage, out)) break;
+        }
+        if (!*p) p = names;
+        n = strcspn(p, "|");
+    }
+    fill_name(out, b, p, p + n);
     char *weight = suffix ? strstr(out, ".weight") : NULL;
     if (weight) snprintf(weight, MOE_MAX_TENSOR_NAME - (size_t)(weight - out), "%s", suffix);
 }

@@ -13,13 +13,14 @@ struct moe_binder {
     struct moe_storage storage;
     const struct moe_weights_progress *progress;
     const struct moe_weights_list *list; /* not NULL: tensors are handed over to it, and none is copied */
-    struct moe_matrix *scratch;          /* [n_experts] */
-    size_t layer, expert, done, total;
-    size_t unasked; /* bytes owned since the system was last asked whether it has them */
+    struct moe_matrix *scratch;          /* [n_choices of the router] */
+    size_t layer, expert, done, total;   /* layer: of the spec */
+    size_t unasked;                      /* bytes owned since the system was last asked whether it has them */
     moe_error *err;
 };
 
-/* Fills a pattern's {L} and {E}; with `suffix`, a trailing ".weight" is replaced by it. */
+/* The name of a role that the source has, of several the first, with {L}, {S} and {E} filled in; with
+ * `suffix`, a trailing ".weight" is replaced by it. */
 void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, enum moe_tensor_role role,
                      const char *suffix);
 /* Whether the source has the tensor of a role, in whatever form it is stored. */
@@ -49,6 +50,7 @@ moe_status moe_bind_transposed(struct moe_binder *b, struct moe_matrix *out, con
 
 /* models/weights_attention.c, models/weights_ffn.c: all of a layer but its norms. */
 moe_status moe_bind_attention(struct moe_binder *b, struct moe_layer_weights *w);
-moe_status moe_bind_ffn_layer(struct moe_binder *b, struct moe_layer_weights *w);
+moe_status moe_bind_experts(struct moe_binder *b, struct moe_layer_weights *w);
+moe_status moe_bind_dense(struct moe_binder *b, struct moe_layer_weights *w);
 
 #endif

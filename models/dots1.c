@@ -10,14 +10,13 @@ const struct moe_family moe_family_dots1 = {
     .dense_width = {"intermediate_size", 10944},
     .n_shared = {"n_shared_experts", 0},
     .n_kv_heads = {"num_key_value_heads", 32},
-    .window_size = 4096,
     .bias_qkv = {"attention_bias", false},
     .bias_o = {"attention_bias", false},
     .tied = {"tie_word_embeddings", false},
-    .norm_eps = 1e-6,
-    .rope_theta = 1e4,
+    .norm_eps = {"rms_norm_eps", 1e-6},
+    .rope = {.absent = {.theta = 1e4}},
     .qk_norm = MOE_QK_NORM_PER_HEAD,
-    .window = MOE_WINDOW_FROM_LAYER,
+    .window = {.rule = MOE_WINDOW_FROM_LAYER, .size = 4096},
     .router = {.score = MOE_SCORE_SIGMOID,
                .grouping = MOE_GROUPS_TOP_2_SUM,
                .n_groups = {"n_group", 1},
@@ -28,6 +27,7 @@ const struct moe_family moe_family_dots1 = {
                .scale = {"routed_scaling_factor", 1}},
     .shared = MOE_SHARED_PLAIN,
     .dense = MOE_DENSE_FIRST,
+    .dense_first = {"first_k_dense_replace", 0},
     .tensor =
         {
             /* mlx-lm's stacks */

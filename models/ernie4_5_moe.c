@@ -15,14 +15,13 @@ const struct moe_family moe_family_ernie4_5_moe = {
     .bias_ffn = {"use_bias", false},
     .bias_head = {"use_bias", false},
     .tied = {"tie_word_embeddings", true},
-    .norm_eps = 1e-5,
-    .rope_theta = 5e5,
-    .rope_pairs = MOE_ROPE_INTERLEAVED,
+    .norm_eps = {"rms_norm_eps", 1e-5},
+    .rope = {.absent = {.theta = 5e5}, .interleaved = {NULL, true}},
     .router = {.correction = MOE_CORRECTION_ROW,
                .renorm = {.absent = true},
                .sum_min = {"moe_norm_min", 1e-12}},
     .shared = MOE_SHARED_PLAIN,
     .dense = MOE_DENSE_INTERVAL,
-    .tensor = {[MOE_T_CORRECTION] = "model.layers.{L}.mlp.moe_statics.e_score_correction_bias",
-               [MOE_T_CORRECTION_FUSED] = "model.layers.{L}.mlp.gate.moe_statics.e_score_correction_bias"},
+    .tensor = {[MOE_T_CORRECTION] = "model.layers.{L}.mlp.moe_statics.e_score_correction_bias|"
+                                    "model.layers.{L}.mlp.gate.moe_statics.e_score_correction_bias"},
 };

@@ -26,7 +26,8 @@ static const char *const usual_names[MOE_T_COUNT] = {
 const struct moe_family *moe_family_find(const char *model_type, const char **reason) {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (!strcmp(families[i]->model_type, model_type) ||
-            (families[i]->also && !strcmp(families[i]->also, model_type)))
+            (families[i]->also && !strcmp(families[i]->also, model_type)) ||
+            (families[i]->part_of && !strcmp(families[i]->part_of, model_type)))
             return families[i];
     if (!reason) return NULL;
     *reason = "an architecture that this engine does not know";

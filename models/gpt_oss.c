@@ -9,24 +9,23 @@ const struct moe_family moe_family_gpt_oss = {
     .expert_width = {"intermediate_size", 2880},
     .n_kv_heads = {"num_key_value_heads", 8},
     .head_dim = 64,
-    .window_size = 128,
     .bias_qkv = {"attention_bias", true},
     .bias_o = {"attention_bias", true},
     .bias_experts = {.absent = true},
     .tied = {"tie_word_embeddings", false},
-    .norm_eps = 1e-5,
-    .rope_theta = 1.5e5,
-    .rope_absent = "{\"rope_type\": \"yarn\", \"factor\": 32, \"beta_fast\": 32, \"beta_slow\": 1, "
-                   "\"truncate\": false, \"original_max_position_embeddings\": 4096}",
-    .sinks = true,
-    .window = MOE_WINDOW_EVEN,
+    .norm_eps = {"rms_norm_eps", 1e-5},
+    .rope = {.absent = {.theta = 1.5e5,
+                        .settings =
+                            "{\"rope_type\": \"yarn\", \"factor\": 32, \"beta_fast\": 32, \"beta_slow\": 1, "
+                            "\"truncate\": false, \"original_max_position_embeddings\": 4096}"}},
+    .sinks = MOE_SINKS_ALL,
+    .window = {.rule = MOE_WINDOW_PERIOD, .size = 128, .period = {NULL, 2}, .full_at = 1},
     .router = {.score = MOE_SCORE_CHOSEN_SOFTMAX, .bias = true},
     .activation = MOE_ACT_SWIGLU_CLAMPED,
     .fused = MOE_FUSED_INTERLEAVED,
     .tensor =
         {
             [MOE_T_ROUTER] = "model.layers.{L}.mlp.router.weight",
-            [MOE_T_ROUTER_FUSED] = "model.layers.{L}.mlp.router.weight",
             [MOE_T_STACKED_GATE] = "model.layers.{L}.mlp.experts.gate_proj.weight",
             [MOE_T_STACKED_UP] = "model.layers.{L}.mlp.experts.up_proj.weight",
             [MOE_T_STACKED_DOWN] = "model.layers.{L}.mlp.experts.down_proj.weight",

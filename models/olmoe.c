@@ -11,9 +11,9 @@ const struct moe_family moe_family_olmoe = {
     .bias_qkv = {"attention_bias", false},
     .bias_o = {"attention_bias", false},
     .tied = {"tie_word_embeddings", false},
-    .rope_theta = 1e4,
-    .norm_eps = 1e-5,
-    .clip_qkv = true,
+    .rope = {.absent = {.theta = 1e4}},
+    .norm_eps = {"rms_norm_eps", 1e-5},
+    .clip_qkv = "clip_qkv",
     .qk_norm = MOE_QK_NORM_FLAT,
     .router = {.renorm = {"norm_topk_prob", false}},
 };

@@ -18,6 +18,7 @@ struct settings {
     size_t dim;      /* rotated width */
     size_t original; /* context length the model was pretrained with; 0: unknown */
     size_t max_positions;
+    bool by_type; /* rope is the part for one type of layer */
 };
 
 static moe_status read_positive(double *out, struct moe_json_value v, double absent, moe_error *err) {
@@ -115,7 +116,9 @@ static moe_status fill_yarn(struct moe_rope_spec *out, const struct settings *s,
     MOE_TRY(read_yarn_attention(out, s, err));
     MOE_TRY(read_positive(&fast, moe_json_get(s->rope, "beta_fast"), 32, err));
     MOE_TRY(read_positive(&slow, moe_json_get(s->rope, "beta_slow"), 1, err));
-    struct moe_json_value t_key = moe_json_get(s->rope, "truncate");
+    /* beside the settings by type of layer, where there are such (_compute_yarn_parameters) */
+    struct moe_json_value t_key =
+        moe_json_get(s->by_type ? moe_json_get(s->config, "rope_parameters") : s->rope, "truncate");
     if (t_key.node) MOE_TRY(moe_json_bool(&truncate, t_key, err));
     double low = yarn_dimension(s, fast), high = yarn_dimension(s, slow);
     if (truncate) {
@@ -174,7 +177,6 @@ static moe_status fill_dynamic(struct moe_rope_spec *out, const struct settings 
                         s->config.doc->file, s->rope.path, MAX_DYNAMIC_FACTOR, s->factor);
     fill_default(out->inv_freq, s);
     out->dynamic_after = s->max_positions;
-    out->theta = (float)s->theta;
     out->factor = (float)s->factor;
     if (s->dim == 2)
         return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: rope type dynamic needs a head_dim above 2",
@@ -202,34 +204,87 @@ static bool is_empty(struct moe_json_value v) {
     return !v.node || (moe_json_is_object(v) && !moe_json_size(v));
 }
 
+static moe_status check_object(struct moe_json_value v, moe_error *err) {
+    if (!v.node || moe_json_is_object(v)) return MOE_OK;
+    return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", v.doc->file, v.path);
+}
+
 /* The dictionary of settings; `absent` is what stands for it when there is none. */
-static moe_status find_settings(struct settings *s, struct moe_json_value absent, moe_error *err) {
+static moe_status find_settings(struct settings *s, struct moe_json_value absent,
+                                const struct moe_rope_defaults *defaults, moe_error *err) {
     struct moe_json_value v4 = moe_json_get(s->config, "rope_scaling"),
                           v5 = moe_json_get(s->config, "rope_parameters");
-    if (v4.node && !moe_json_is_object(v4))
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, v4.path);
-    s->rope = is_empty(v4) ? v5 : v4;
-    if (s->rope.node && !moe_json_is_object(s->rope))
-        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", s->config.doc->file, s->rope.path);
-    if (!s->rope.node) s->rope = absent; /* an empty rope_parameters is type default in every family */
+    MOE_TRY(check_object(v4, err));
+    s->rope = is_empty(v4) || defaults->family->ignores_scaling ? v5 : v4;
+    MOE_TRY(check_object(s->rope, err));
+    if (!s->rope.node) {
+        s->rope = absent; /* an empty rope_parameters is type default in every family */
+    } else if (defaults->member) {
+        s->rope = moe_json_get(s->rope, defaults->member);
+        MOE_TRY(check_object(s->rope, err));
+        if (!s->rope.node)
+            return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: missing", s->config.doc->file, s->rope.path);
+    }
+    return MOE_OK;
+}
+
+static bool is_scaled(struct moe_json_value settings) {
+    const char *type;
+    struct moe_json_value v = moe_json_get(settings, "rope_type");
+    if (!v.node) v = moe_json_get(settings, "type");
+    return moe_json_is_string(v) && moe_json_string(&type, v, NULL) == MOE_OK && strcmp(type, "default") != 0;
+}
+
+/* Settings by type of layer: what they lack is taken from the top level once a type that is not default has
+ * been read (PreTrainedConfig.standardize_rope_params, which such types call), and full layers come first. */
+static bool takes_top(const struct settings *s) {
+    struct moe_json_value all = moe_json_get(s->config, "rope_parameters");
+    return is_scaled(s->rope) || is_scaled(moe_json_get(all, "full_attention"));
+}
+
+/* The part of a head that is rotated, by default. */
+static moe_status read_partial(double *out, const struct settings *s, bool plain,
+                               const struct moe_rope_defaults *defaults, moe_error *err) {
+    const struct moe_rope_family *f = defaults->family;
+    double absent = defaults->absent.partial;
+    *out = absent > 0 && (plain || !defaults->member) ? absent : 1;
+    /* other families ignore the key for the default type */
+    if (f->ignores_partial || (plain && absent == 0)) return MOE_OK;
+    struct moe_json_value v = moe_json_get(s->rope, "partial_rotary_factor"),
+                          width = moe_json_get(s->config, "rotary_dim");
+    if (!v.node && (!defaults->member || takes_top(s))) v = moe_json_get(s->config, "partial_rotary_factor");
+    if (!v.node && f->reads_width && width.node) {
+        MOE_TRY(read_required(out, width, err));
+        *out /= (double)defaults->head_dim;
+        v = width;
+    } else {
+        MOE_TRY(read_positive(out, v, *out, err));
+    }
+    if (*out > 1) return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: more than a head", s->config.doc->file, v.path);
     return MOE_OK;
 }
 
 static moe_status read_width(struct settings *s, bool plain, const struct moe_rope_defaults *defaults,
                              moe_error *err) {
-    double partial = defaults->partial > 0 ? defaults->partial : 1;
-    if (!plain || defaults->partial > 0) { /* other families ignore the key for the default type */
-        struct moe_json_value v = moe_json_get(s->rope, "partial_rotary_factor");
-        if (!v.node) v = moe_json_get(s->config, "partial_rotary_factor");
-        MOE_TRY(read_positive(&partial, v, partial, err));
-        if (partial > 1)
-            return MOE_FAIL(err, MOE_E_FORMAT, "%s: partial_rotary_factor: above 1", s->config.doc->file);
-    }
+    double partial;
+    MOE_TRY(read_partial(&partial, s, plain, defaults, err));
     s->dim = (size_t)((double)defaults->head_dim * partial);
     if (s->dim < 2 || s->dim % 2)
         return MOE_FAIL(err, MOE_E_UNSUPPORTED,
                         "%s: head_dim: RoPE rotates pairs, %zu dimensions do not divide into them",
                         s->config.doc->file, s->dim);
+    return MOE_OK;
+}
+
+static moe_status read_theta(struct settings *s, const struct moe_rope_defaults *defaults, moe_error *err) {
+    struct moe_json_value v = moe_json_get(s->rope, "rope_theta");
+    if (defaults->member && (v.node || !takes_top(s))) return read_required(&s->theta, v, err);
+    if (!v.node) {
+        MOE_TRY(moe_spec_no_null(s->config, "rope_theta", "a number", err));
+        v = moe_json_get(s->config, "rope_theta");
+    }
+    MOE_TRY(read_positive(&s->theta, v, defaults->absent.theta, err));
+    if (defaults->forced_theta > 0) s->theta = defaults->forced_theta;
     return MOE_OK;
 }
 
@@ -239,21 +294,43 @@ static moe_status read_settings(struct settings *s, const char **type,
     if (!v.node) v = moe_json_get(s->rope, "type");
     *type = "default";
     if (v.node) MOE_TRY(moe_json_string(type, v, err));
-
-    v = moe_json_get(s->rope, "rope_theta");
-    if (!v.node) MOE_TRY(moe_spec_no_null(s->config, "rope_theta", "a number", err));
-    MOE_TRY(
-        read_positive(&s->theta, v.node ? v : moe_json_get(s->config, "rope_theta"), defaults->theta, err));
+    MOE_TRY(read_theta(s, defaults, err));
     MOE_TRY(read_width(s, !strcmp(*type, "default"), defaults, err));
 
     s->max_positions = s->original = defaults->max_positions;
     /* the key of the top level goes first, but not for PhimoeConfig (whose mscale it is), which overwrites it
-     * with that of the settings */
+     * with that of the settings, nor where settings are by type of layer */
+    bool top = !defaults->family->mscale && !defaults->member;
     v = moe_json_get(s->config, "original_max_position_embeddings");
-    if (!v.node || defaults->mscale) v = moe_json_get(s->rope, "original_max_position_embeddings");
+    if (!v.node || !top) v = moe_json_get(s->rope, "original_max_position_embeddings");
     int64_t original = (int64_t)s->original;
     if (v.node) MOE_TRY(moe_json_int(&original, v, 1, INT32_MAX, err));
     s->original = (size_t)original;
+    return MOE_OK;
+}
+
+/* Static NTK-aware scaling (transformers: compute_ntk_alpha_rope_parameters): type dynamic, if there is an
+ * alpha, stretches theta for every length. */
+static moe_status read_alpha(struct settings *s, const char **type, const struct moe_rope_defaults *defaults,
+                             moe_error *err) {
+    struct moe_json_value v = moe_json_get(s->rope, "alpha");
+    double alpha = 0, dim = (double)s->dim;
+    if (!defaults->family->reads_alpha || strcmp(*type, "dynamic") || !v.node) return MOE_OK;
+    MOE_TRY(moe_json_number(&alpha, v, err));
+    if (alpha == 0) return MOE_OK;
+    MOE_TRY(read_required(&alpha, v, err));
+    if (s->dim == 2)
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s needs a head_dim above 2", v.doc->file, v.path);
+    s->theta *= pow(alpha, dim / (dim - 2));
+    *type = "default";
+    return MOE_OK;
+}
+
+static moe_status read_growth(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
+    double factor;
+    MOE_TRY(read_required(&factor, moe_json_get(s->rope, "llama_4_scaling_beta"), err));
+    out->growth_factor = (float)factor;
+    out->growth_length = (float)s->original;
     return MOE_OK;
 }
 
@@ -303,31 +380,34 @@ static moe_status read(struct moe_rope_spec *out, struct settings *s,
                        const struct moe_rope_defaults *defaults, moe_error *err) {
     const char *type;
     MOE_TRY(read_settings(s, &type, defaults, err));
+    MOE_TRY(read_alpha(s, &type, defaults, err));
     bool plain = !strcmp(type, "default");
     if (!plain) MOE_TRY(read_factor(s, type, err));
+    out->theta = (float)s->theta;
     out->n_pairs = s->dim / 2;
     out->inv_freq = calloc(out->n_pairs, sizeof *out->inv_freq);
     if (!out->inv_freq) return MOE_FAIL(err, MOE_E_MEMORY, "out of memory");
     MOE_TRY(fill(out, s, type, err));
     if (!plain) MOE_TRY(read_score_scale(&out->score_scale, s, err));
-    if (!plain && defaults->mscale) MOE_TRY(read_mscale(out, s, err));
+    if (!plain && defaults->family->mscale) MOE_TRY(read_mscale(out, s, err));
+    if (defaults->reads_growth) MOE_TRY(read_growth(out, s, err));
     return check_finite(out, s, err);
 }
 
 moe_status moe_rope_spec_read(struct moe_rope_spec *out, struct moe_json_value config,
                               const struct moe_rope_defaults *defaults, moe_error *err) {
-    struct settings s = {.config = config};
+    struct settings s = {.config = config, .by_type = defaults->member};
     struct moe_json absent = {0};
     struct moe_json_value value = {0};
+    const char *settings = defaults->absent.settings;
     *out = (struct moe_rope_spec){.attention = 1, .score_scale = 1};
-    if (defaults->settings) {
-        MOE_TRY(
-            moe_json_parse(&absent, config.doc->file, defaults->settings, strlen(defaults->settings), err));
+    if (settings) {
+        MOE_TRY(moe_json_parse(&absent, config.doc->file, settings, strlen(settings), err));
         value = moe_json_root(&absent);
     }
-    moe_status status = find_settings(&s, value, err);
+    moe_status status = find_settings(&s, value, defaults, err);
     if (status == MOE_OK) status = read(out, &s, defaults, err);
-    if (defaults->settings) moe_json_close(&absent);
+    if (settings) moe_json_close(&absent);
     if (status != MOE_OK) moe_rope_spec_free(out);
     return status;
 }

@@ -3,6 +3,7 @@
 /* Rotary position embedding, resolved: the frequencies, whatever rope_type they come from. */
 
 #include "loader/json.h"
+#include "models/family.h"
 
 struct moe_rope_spec {
     size_t n_pairs;  /* rotated pairs per head */
@@ -13,18 +14,23 @@ struct moe_rope_spec {
     float *long_inv_freq; /* [n_pairs], owned; NULL: inv_freq */
     float long_attention;
     bool recomputes; /* a sequence that crosses long_after is computed anew from its beginning */
+    float theta;
     /* type dynamic: sequences longer than this have frequencies of their own; 0: none has */
     size_t dynamic_after;
-    float theta, factor;
+    float factor;
+    float growth_factor, growth_length; /* of queries: struct moe_growth_spec */
     double score_scale; /* factor on the scores of latent attention (yarn's mscale_all_dim, squared) */
 };
 
+/* What is read, and what stands for what config.json does not say. */
 struct moe_rope_defaults {
-    double theta, partial; /* when config.json has none; partial 0: 1, and type default ignores the key */
-    const char *settings;  /* JSON of the settings when there are none; NULL: type default */
-    bool mscale;           /* short_mscale and long_mscale are `attention` and `long_attention` */
-    size_t head_dim;       /* > 0 */
-    size_t max_positions;  /* max_position_embeddings; 0: absent */
+    const struct moe_rope_family *family;
+    struct moe_rope_default absent;
+    const char *member;   /* the settings are this member of rope_parameters; NULL: they are all of it */
+    double forced_theta;  /* in place of rope_theta; 0: none */
+    bool reads_growth;    /* settings have llama_4_scaling_beta */
+    size_t head_dim;      /* > 0 */
+    size_t max_positions; /* max_position_embeddings; 0: absent */
 };
 
 /* The frequencies of a sequence of `length` positions in inv_freq [n_pairs]; returns its factor on cosine and

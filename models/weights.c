@@ -6,15 +6,31 @@
 
 static moe_status bind_norm(struct moe_binder *b, struct moe_norm *out, enum moe_tensor_role role) {
     MOE_TRY(moe_bind_vector(b, &out->gain, role, NULL, b->spec->hidden_size));
-    if (b->spec->family->norm != MOE_NORM_LAYER) return MOE_OK;
+    if (b->spec->norm != MOE_NORM_LAYER) return MOE_OK;
     return moe_bind_vector(b, &out->bias, role, ".bias", b->spec->hidden_size);
 }
 
-static moe_status bind_layer(struct moe_binder *b, struct moe_layer_weights *w) {
-    MOE_TRY(bind_norm(b, &w->attention_norm, MOE_T_ATTENTION_NORM));
-    MOE_TRY(moe_bind_attention(b, w));
-    MOE_TRY(bind_norm(b, &w->ffn_norm, MOE_T_FFN_NORM));
-    return moe_bind_ffn_layer(b, w);
+static moe_status bind_step(struct moe_binder *b, const struct moe_step *step) {
+    struct moe_layer_weights *w = &b->out->layers[step->layer];
+    bool attention = step->op == MOE_OP_ATTENTION;
+    b->layer = step->layer;
+    if (step->norm_in && !step->reads_same)
+        MOE_TRY(bind_norm(b, attention ? &w->attention_norm : &w->ffn_norm,
+                          attention ? MOE_T_ATTENTION_NORM : MOE_T_FFN_NORM));
+    switch (step->op) {
+    case MOE_OP_ATTENTION:
+        MOE_TRY(moe_bind_attention(b, w));
+        break;
+    case MOE_OP_EXPERTS:
+        MOE_TRY(moe_bind_experts(b, w));
+        break;
+    case MOE_OP_DENSE:
+        MOE_TRY(moe_bind_dense(b, w));
+        break;
+    }
+    if (!step->norm_out) return MOE_OK;
+    return bind_norm(b, attention ? &w->attention_out_norm : &w->ffn_out_norm,
+                     attention ? MOE_T_ATTENTION_OUT_NORM : MOE_T_FFN_OUT_NORM);
 }
 
 /* PreTrainedModel.tie_weights: where a checkpoint has both matrices, and the configuration says that they are
@@ -44,10 +60,10 @@ static moe_status bind_all(struct moe_binder *b) {
     struct moe_weights *out = b->out;
     out->layers = calloc(s->n_layers, sizeof *out->layers);
     out->n_layers = s->n_layers;
-    b->scratch = calloc(s->n_experts, sizeof *b->scratch);
+    b->scratch = calloc(s->router.n_choices, sizeof *b->scratch);
     if (!out->layers || !b->scratch) return MOE_FAIL(b->err, MOE_E_MEMORY, "out of memory");
     MOE_TRY(moe_bind_matrix(b, &out->embed, embedding_role(b), s->vocab_size, s->hidden_size));
-    for (b->layer = 0; b->layer < s->n_layers; b->layer++) MOE_TRY(bind_layer(b, &out->layers[b->layer]));
+    for (size_t i = 0; i < s->n_steps; i++) MOE_TRY(bind_step(b, &s->steps[i]));
     MOE_TRY(bind_norm(b, &out->final_norm, MOE_T_FINAL_NORM));
     return bind_head(b, out);
 }
@@ -114,6 +130,7 @@ static void visit_attention(const struct visitor *v, struct moe_layer_weights *w
     visit(v, &w->q.w);
     visit(v, &w->k.w);
     visit(v, &w->v.w);
+    visit(v, &w->gate);
     visit(v, &w->latent.kv_a.w);
     for (size_t h = 0; w->latent.absorb && h < n_heads; h++) visit(v, &w->latent.absorb[h]);
     for (size_t h = 0; w->latent.expand && h < n_heads; h++) visit(v, &w->latent.expand[h]);

@@ -35,18 +35,20 @@ struct moe_latent_weights {
     struct moe_matrix *expand; /* [n_heads] of [value_dim, kv_rank] */
 };
 
+/* Norms that a layer's block does not have are zero; so is the FFN, dense or routed, that it lacks. */
 struct moe_layer_weights {
-    struct moe_norm attention_norm, ffn_norm;
+    struct moe_norm attention_norm, attention_out_norm, ffn_norm, ffn_out_norm;
     struct moe_linear q;          /* [n_heads * head_dim, hidden or q_rank] */
-    struct moe_linear k, v;       /* [n_kv_heads * head_dim, hidden]; grouped attention only */
+    struct moe_linear k, v;       /* [n_kv_heads * (head_dim, value_dim), hidden]; grouped attention only */
     struct moe_linear o;          /* [hidden, n_heads * value_dim] */
+    struct moe_matrix gate;       /* [n_heads * gate_dim, hidden], if gate_dim */
     const float *q_norm, *k_norm; /* [head_dim] or [heads * head_dim], NULL: none */
     const float *sinks;           /* [n_heads] or NULL */
     struct moe_latent_weights latent;
-    /* a dense layer has only `dense`; a MoE layer the rest */
     struct moe_ffn dense;
-    struct moe_linear router;       /* [n_experts, hidden] */
-    const float *correction;        /* [n_experts] or NULL */
+    struct moe_linear router;       /* [n_choices, hidden] */
+    const float *correction;        /* [n_choices] or NULL */
+    struct moe_norm experts_norm;   /* of the sum of the experts; zero: none */
     struct moe_ffn *experts;        /* [n_experts] */
     struct moe_ffn shared;          /* shared_width 0: none */
     struct moe_matrix shared_score; /* [1, hidden], with a sigmoid */

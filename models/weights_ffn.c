@@ -49,10 +49,9 @@ static moe_status split_biases(struct moe_binder *b, struct moe_ffn *experts, bo
     return MOE_OK;
 }
 
-/* One matrix per expert from the tensor of a fused role; `transposed`: it holds [cols, rows]. */
+/* One matrix per expert from the tensor of a fused role, which has n; `transposed`: it holds [cols, rows]. */
 static moe_status bind_fused(struct moe_binder *b, struct moe_matrix *out, enum moe_tensor_role role,
-                             size_t rows, size_t cols, bool transposed) {
-    size_t n = b->spec->n_experts;
+                             size_t n, size_t rows, size_t cols, bool transposed) {
     if (!transposed) return moe_bind_stack(b, out, role, n, rows, cols);
     MOE_TRY(moe_bind_stack(b, out, role, n, cols, rows));
     for (size_t e = 0; e < n; e++) {
@@ -67,6 +66,7 @@ static moe_status bind_fused_experts(struct moe_binder *b, struct moe_ffn *exper
     struct moe_matrix *scratch = b->scratch;
     size_t hidden = s->hidden_size, width = s->expert_width;
     bool interleaved = s->family->fused == MOE_FUSED_INTERLEAVED;
+    bool input_major = interleaved || s->family->fused == MOE_FUSED_COLUMNS;
     char name[MOE_MAX_TENSOR_NAME];
     moe_binder_name(name, b, MOE_T_FUSED_GATE_UP, NULL);
     enum moe_storage_form form = moe_storage_find(&b->storage, name);
@@ -76,14 +76,15 @@ static moe_status bind_fused_experts(struct moe_binder *b, struct moe_ffn *exper
                         "%s: FP8 is not supported for tensor %s, whose rows of gate and up alternate",
                         s->quantization.file, name));
     /* quantised blocks are out-major in every family; packing leaves a matrix as it lay */
-    bool transposed = interleaved && (form == MOE_STORAGE_PLAIN || form == MOE_STORAGE_PACKED);
-    MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_GATE_UP, 2 * width, hidden, transposed));
+    bool transposed = input_major && (form == MOE_STORAGE_PLAIN || form == MOE_STORAGE_PACKED);
+    /* transformers keeps rows of gate and up for identities too (LongcatFlashExperts); nothing reads them */
+    MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_GATE_UP, s->router.n_choices, 2 * width, hidden, transposed));
     for (size_t e = 0; e < s->n_experts; e++) {
         const struct moe_matrix *w = &scratch[e];
         experts[e].gate.w = interleaved ? alternate_rows(w, 0) : moe_matrix_rows(w, 0, width);
         experts[e].up.w = interleaved ? alternate_rows(w, 1) : moe_matrix_rows(w, width, width);
     }
-    MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_DOWN, hidden, width, transposed));
+    MOE_TRY(bind_fused(b, scratch, MOE_T_FUSED_DOWN, s->n_experts, hidden, width, transposed));
     for (size_t e = 0; e < s->n_experts; e++) experts[e].down.w = scratch[e];
     return s->bias_experts ? split_biases(b, experts, interleaved) : MOE_OK;
 }
@@ -110,11 +111,29 @@ static moe_status bind_stacked_experts(struct moe_binder *b, struct moe_ffn *exp
     return MOE_OK;
 }
 
-static moe_status bind_experts(struct moe_binder *b, struct moe_layer_weights *w) {
+/* Three matrices with the rows of all experts. */
+static moe_status bind_expert_rows(struct moe_binder *b, struct moe_ffn *experts) {
+    const struct moe_spec *s = b->spec;
+    size_t hidden = s->hidden_size, width = s->expert_width, rows = s->n_experts * width;
+    struct moe_matrix gate, up, down;
+    MOE_TRY(moe_bind_matrix(b, &gate, MOE_T_STACKED_GATE, rows, hidden));
+    MOE_TRY(moe_bind_matrix(b, &up, MOE_T_STACKED_UP, rows, hidden));
+    MOE_TRY(moe_bind_matrix(b, &down, MOE_T_STACKED_DOWN, rows, hidden));
+    for (size_t e = 0; e < s->n_experts; e++) {
+        const struct moe_matrix w = moe_matrix_rows(&down, e * width, width);
+        experts[e].gate.w = moe_matrix_rows(&gate, e * width, width);
+        experts[e].up.w = moe_matrix_rows(&up, e * width, width);
+        MOE_TRY(moe_bind_transposed(b, &experts[e].down.w, &w));
+    }
+    return MOE_OK;
+}
+
+static moe_status bind_routed(struct moe_binder *b, struct moe_layer_weights *w) {
     const struct moe_spec *s = b->spec;
     void *experts;
     MOE_TRY(moe_binder_own(b, &experts, s->n_experts * sizeof *w->experts));
     w->experts = memset(experts, 0, s->n_experts * sizeof *w->experts);
+    if (s->family->fused == MOE_FUSED_ROWS) return bind_expert_rows(b, w->experts);
     if (moe_binder_has(b, MOE_T_FUSED_GATE_UP)) return bind_fused_experts(b, w->experts);
     if (moe_binder_has(b, MOE_T_STACKED_GATE)) return bind_stacked_experts(b, w->experts);
     for (b->expert = 0; b->expert < s->n_experts; b->expert++)
@@ -123,32 +142,50 @@ static moe_status bind_experts(struct moe_binder *b, struct moe_layer_weights *w
     return MOE_OK;
 }
 
-static enum moe_tensor_role either(const struct moe_binder *b, enum moe_tensor_role role,
-                                   enum moe_tensor_role otherwise) {
-    return moe_binder_has(b, role) ? role : otherwise;
+static moe_status bind_correction(struct moe_binder *b, struct moe_layer_weights *w) {
+    const size_t n = b->spec->router.n_choices, row[] = {1, n};
+    switch (b->spec->family->router.correction) {
+    case MOE_CORRECTION_NONE:
+        return MOE_OK;
+    case MOE_CORRECTION_VECTOR:
+        break;
+    case MOE_CORRECTION_ROW:
+        return moe_bind_array(b, &w->correction, MOE_T_CORRECTION, NULL, row, 2);
+    case MOE_CORRECTION_OPTIONAL:
+        if (!moe_binder_has(b, MOE_T_CORRECTION)) return MOE_OK;
+        break;
+    }
+    return moe_bind_vector(b, &w->correction, MOE_T_CORRECTION, NULL, n);
 }
 
-static moe_status bind_moe(struct moe_binder *b, struct moe_layer_weights *w) {
+static moe_status bind_shared(struct moe_binder *b, struct moe_layer_weights *w) {
     const struct moe_spec *s = b->spec;
-    MOE_TRY(moe_bind_linear(b, &w->router, either(b, MOE_T_ROUTER_FUSED, MOE_T_ROUTER), s->n_experts,
-                            s->hidden_size, s->family->router.bias));
-    if (s->family->router.correction) {
-        const size_t shape[] = {1, s->n_experts};
-        size_t rank = s->family->router.correction == MOE_CORRECTION_ROW ? 2 : 1;
-        MOE_TRY(moe_bind_array(b, &w->correction, either(b, MOE_T_CORRECTION_FUSED, MOE_T_CORRECTION), NULL,
-                               shape + 2 - rank, rank));
-    }
-    MOE_TRY(bind_experts(b, w));
+    size_t width = s->shared_width;
+    struct moe_matrix both;
+    if (!s->family->tensor[MOE_T_SHARED_GATE_UP])
+        return bind_ffn(b, &w->shared, MOE_T_SHARED_GATE, MOE_T_SHARED_UP, MOE_T_SHARED_DOWN, width,
+                        s->bias_ffn);
+    MOE_TRY(moe_bind_matrix(b, &both, MOE_T_SHARED_GATE_UP, 2 * width, s->hidden_size));
+    w->shared.gate.w = moe_matrix_rows(&both, 0, width);
+    w->shared.up.w = moe_matrix_rows(&both, width, width);
+    return moe_bind_matrix(b, &w->shared.down.w, MOE_T_SHARED_DOWN, s->hidden_size, width);
+}
+
+moe_status moe_bind_experts(struct moe_binder *b, struct moe_layer_weights *w) {
+    const struct moe_spec *s = b->spec;
+    MOE_TRY(moe_bind_linear(b, &w->router, MOE_T_ROUTER, s->router.n_choices, s->hidden_size,
+                            s->family->router.bias));
+    MOE_TRY(bind_correction(b, w));
+    MOE_TRY(bind_routed(b, w));
+    if (s->family->norms_experts)
+        MOE_TRY(moe_bind_vector(b, &w->experts_norm.gain, MOE_T_EXPERTS_NORM, NULL, s->hidden_size));
     if (!s->shared_width) return MOE_OK;
-    MOE_TRY(bind_ffn(b, &w->shared, MOE_T_SHARED_GATE, MOE_T_SHARED_UP, MOE_T_SHARED_DOWN, s->shared_width,
-                     s->bias_ffn));
+    MOE_TRY(bind_shared(b, w));
     if (s->family->shared != MOE_SHARED_SIGMOID) return MOE_OK;
     return moe_bind_matrix(b, &w->shared_score, MOE_T_SHARED_SCORE, 1, s->hidden_size);
 }
 
-moe_status moe_bind_ffn_layer(struct moe_binder *b, struct moe_layer_weights *w) {
-    const struct moe_spec *s = b->spec;
-    if (!s->layers[b->layer].dense) return bind_moe(b, w);
-    return bind_ffn(b, &w->dense, MOE_T_DENSE_GATE, MOE_T_DENSE_UP, MOE_T_DENSE_DOWN, s->dense_width,
-                    s->bias_ffn);
+moe_status moe_bind_dense(struct moe_binder *b, struct moe_layer_weights *w) {
+    return bind_ffn(b, &w->dense, MOE_T_DENSE_GATE, MOE_T_DENSE_UP, MOE_T_DENSE_DOWN, b->spec->dense_width,
+                    b->spec->bias_ffn);
 }

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "kernels/scalar/exp.h"
 #include "kernels/scalar/table.h"
 
@@ -23,4 +25,8 @@ void moe_swiglu_clamped_scalar(float *y, const float *gate, const float *up, siz
 
 void moe_sigmoid_scalar(float *y, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = sigmoid(x[i]);
+}
+
+void moe_softplus_scalar(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] > 20 ? x[i] : (float)log1p(exp((double)x[i]));
 }

@@ -1,4 +1,4 @@
-/* Element by element: clamp, add, scale, axpy. */
+/* Element by element: clamp, add, scale, mul, axpy. */
 #include <math.h>
 
 #include "kernels/scalar/table.h"
@@ -13,6 +13,10 @@ void moe_add_scalar(float *y, const float *x, size_t n) {
 
 void moe_scale_scalar(float *y, const float *x, size_t n, float a) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] * a;
+}
+
+void moe_mul_scalar(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] *= x[i];
 }
 
 void moe_axpy_scalar(float *y, const float *x, size_t n, float a) {

@@ -11,6 +11,7 @@ const struct moe_kernels MOE_TABLE =
         .clamp = MOE_NAME(clamp),
         .add = MOE_NAME(add),
         .scale = MOE_NAME(scale),
+        .mul = MOE_NAME(mul),
         .axpy = MOE_NAME(axpy),
         .swiglu = MOE_NAME(swiglu),
         .swiglu_clamped = MOE_NAME(swiglu_clamped),

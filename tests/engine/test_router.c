@@ -18,6 +18,7 @@ static const struct moe_router_family ways[] = {
     {.score = MOE_SCORE_SIGMOID, .grouping = MOE_GROUPS_TOP_2_SUM, .correction = MOE_CORRECTION_VECTOR},
     {.score = MOE_SCORE_CHOSEN_SOFTMAX},
     {.score = MOE_SCORE_SPARSEMIXER},
+    {.score = MOE_SCORE_CHOSEN_SIGMOID, .correction = MOE_CORRECTION_VECTOR},
 };
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
@@ -29,9 +30,15 @@ struct routed {
 /* Routes one row; correction may be NULL. */
 static struct routed route(size_t way, const float *logits, const float *correction, size_t top_k) {
     const struct moe_family family = {.router = ways[way]};
-    struct moe_spec spec = {.family = &family, .n_experts = EXPERTS, .top_k = top_k};
-    spec.router = (struct moe_router_spec){
-        .n_groups = family.router.grouping ? 4 : 1, .top_groups = 2, .scale = 1, .closeness = 0.02f};
+    struct moe_layer_spec layer = {.top_k = top_k};
+    struct moe_spec spec = {.family = &family, .n_experts = EXPERTS, .top_k = top_k, .layers = &layer};
+    spec.router = (struct moe_router_spec){.score = family.router.score,
+                                           .n_choices = EXPERTS,
+                                           .n_groups = family.router.grouping ? 4 : 1,
+                                           .top_groups = 2,
+                                           .norm_power = 1,
+                                           .scale = 1,
+                                           .closeness = 0.02f};
     const struct moe_layer_weights weights = {.correction = correction};
     struct moe_kernels kernels;
     struct moe_router router;
@@ -41,7 +48,7 @@ static struct routed route(size_t way, const float *logits, const float *correct
     cr_assert_eq(moe_arena_back(&arena, NULL), MOE_OK);
     moe_router_take(&router, &arena, &spec, 1, 1);
     memcpy(router.logits, logits, EXPERTS * sizeof *logits);
-    moe_router_choose(&router, &spec, &weights, &kernels, 0, 0);
+    moe_router_choose(&router, &spec, 0, &weights, &kernels, 0, 0);
     struct routed out = {0};
     memcpy(out.ids, router.ids, top_k * sizeof *out.ids);
     memcpy(out.weights, router.weights, top_k * sizeof *out.weights);
@@ -101,4 +108,13 @@ Test(router, sparsemixer_weighs_each_among_its_equals) {
     cr_expect(r.ids[0] == 0 && r.ids[1] == 1);
     cr_expect_float_eq(r.weights[0], 1 / (1 + exp(-0.1)), 1e-6, "9.9 is close to 10, 9.5 is not");
     cr_expect_float_eq(r.weights[1], 1, 1e-6, "of 9.9 nothing is left that is close");
+}
+
+/* Chosen by corrected logits, weighed by the sigmoids of those that were not corrected. */
+Test(router, sigmoids_of_the_chosen_are_of_their_own_logits) {
+    const float logits[EXPERTS] = {2, 1, 0.5f}, correction[EXPERTS] = {0, 0, 9};
+    const struct routed r = route(6, logits, correction, 2);
+    cr_expect(r.ids[0] == 2 && r.ids[1] == 0);
+    cr_expect_float_eq(r.weights[0], 1 / (1 + exp(-0.5)), 1e-6);
+    cr_expect_float_eq(r.weights[1], 1 / (1 + exp(-2)), 1e-6);
 }

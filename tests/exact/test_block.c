@@ -54,13 +54,16 @@ ParameterizedTest(struct block *c, block, ffn) {
     moe_batch_set(&s->batch, rows, n_rows);
     moe_team_run(&s->team, 2, run_block, s);
 
-    double worst = 0;
-    for (size_t i = 0; i < n_rows * hidden; i++)
-        worst = fmax(worst, fabs((double)s->delta[i] - (double)((const float *)out.data)[i]));
+    double worst = 0, largest = 0;
+    for (size_t i = 0; i < n_rows * hidden; i++) {
+        double want = (double)((const float *)out.data)[i];
+        worst = fmax(worst, fabs((double)s->delta[i] - want));
+        largest = fmax(largest, fabs(want));
+    }
     cr_log_info("%s: largest difference %.1e\n", c->family, worst);
-    /* outputs are around 5e-3 and transformers itself is 3e-9 to 1e-8 from the same block in double precision
-     */
-    cr_expect_leq(worst, 3e-8, "%s: largest difference %g", c->family, worst);
+    /* most outputs are around 5e-3, and transformers itself is 3e-9 to 1e-8 from the same block in double
+     * precision; where they are normed, or experts give back their input, around 1 */
+    cr_expect_leq(worst, fmax(3e-8, 1e-6 * largest), "%s: largest difference %g", c->family, worst);
     moe_tensors_close(dump);
     moe_session_close(s);
     moe_model_close(model);

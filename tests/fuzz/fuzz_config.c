@@ -34,24 +34,42 @@ static void check_frequencies(const struct moe_rope_spec *rope, size_t head_dim)
     free(out);
 }
 
+static void check_layer(const struct moe_spec *s, const struct moe_layer_spec *layer) {
+    FUZZ_CHECK(layer->dense || layer->routed);
+    FUZZ_CHECK(!layer->dense || s->dense_width > 0);
+    FUZZ_CHECK(layer->n_kv_heads > 0 && layer->n_kv_heads <= s->n_kv_heads && layer->n_heads <= s->n_heads);
+    FUZZ_CHECK(layer->n_heads > 0 && layer->n_heads % layer->n_kv_heads == 0);
+    FUZZ_CHECK(layer->top_k > 0 && layer->top_k <= s->top_k);
+    FUZZ_CHECK(!layer->grows || s->growth.length > 0);
+    if (layer->rope != MOE_NO_ROPE) FUZZ_CHECK(layer->rope < s->n_ropes && s->ropes[layer->rope].n_pairs > 0);
+}
+
 static void check_spec(const struct moe_spec *s) {
     FUZZ_CHECK(s->family && s->layers);
     FUZZ_CHECK(s->n_layers > 0 && s->n_layers <= MOE_MAX_LAYERS);
     FUZZ_CHECK(s->vocab_size > 0 && s->vocab_size <= MOE_MAX_VOCAB);
     FUZZ_CHECK(s->hidden_size > 0 && s->hidden_size <= MOE_MAX_SIZE);
-    FUZZ_CHECK(s->n_kv_heads > 0 && s->n_heads % s->n_kv_heads == 0 && s->n_heads >= s->n_kv_heads);
-    FUZZ_CHECK(s->top_k > 0 && s->top_k <= s->n_experts && s->n_experts <= MOE_MAX_SIZE);
-    FUZZ_CHECK(s->router.n_groups > 0 && s->n_experts % s->router.n_groups == 0);
+    FUZZ_CHECK(s->n_heads > 0 && s->n_kv_heads > 0 && s->sublayers > 0 && s->n_layers % s->sublayers == 0);
+    FUZZ_CHECK(s->n_experts > 0 && s->n_experts <= MOE_MAX_SIZE && s->router.n_choices >= s->n_experts);
+    FUZZ_CHECK(s->top_k > 0 && s->top_k <= s->router.n_choices);
+    FUZZ_CHECK(s->router.n_groups > 0 && s->router.n_choices % s->router.n_groups == 0);
     FUZZ_CHECK(s->router.top_groups > 0 && s->router.top_groups <= s->router.n_groups);
-    FUZZ_CHECK(s->top_k <= s->n_experts / s->router.n_groups * s->router.top_groups);
+    FUZZ_CHECK(s->top_k <= s->router.n_choices / s->router.n_groups * s->router.top_groups);
+    FUZZ_CHECK(s->router.score != MOE_SCORE_BY_KEY && s->norm != MOE_NORM_BY_KEY);
     FUZZ_CHECK(s->expert_width > 0 && s->expert_width <= MOE_MAX_SIZE && s->shared_width <= MOE_MAX_SIZE);
-    FUZZ_CHECK(moe_spec_value_dim(s) > 0 && s->head_dim > 0);
-    FUZZ_CHECK(isfinite(s->norm_eps) && s->norm_eps > 0);
-    FUZZ_CHECK(isfinite(s->attention_scale) && s->attention_scale > 0);
-    FUZZ_CHECK(isfinite(s->router.scale) && isfinite(s->router.sum_min) && isfinite(s->router.closeness));
-    FUZZ_CHECK(isfinite(s->swiglu_alpha) && isfinite(s->swiglu_limit) && isfinite(s->clip_qkv));
-    for (size_t l = 0; l < s->n_layers; l++) FUZZ_CHECK(!s->layers[l].dense || s->dense_width > 0);
-    check_frequencies(&s->rope, s->latent.kv_rank ? s->latent.rope_dim : s->head_dim);
+    FUZZ_CHECK(s->value_dim > 0 && s->head_dim > 0);
+    const float positive[] = {s->norm_eps,       s->attention_scale, s->value_scale,       s->embed_scale,
+                              s->residual_scale, s->logits_scale,    s->router.norm_power, s->router.scale};
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        FUZZ_CHECK(isfinite(positive[i]) && positive[i] > 0);
+    const float reals[] = {s->router.sum_min, s->router.closeness, s->router.soft_cap, s->swiglu_alpha,
+                           s->swiglu_limit,   s->clip_qkv,         s->growth.factor,   s->growth.length};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) FUZZ_CHECK(isfinite(reals[i]) && reals[i] >= 0);
+    for (size_t l = 0; l < s->n_layers; l++) check_layer(s, &s->layers[l]);
+    for (size_t i = 0; i < s->n_steps; i++) FUZZ_CHECK(s->steps[i].layer < s->n_layers);
+    for (size_t i = 0; i < s->n_ropes; i++)
+        if (s->ropes[i].n_pairs)
+            check_frequencies(&s->ropes[i], s->latent.kv_rank ? s->latent.rope_dim : s->head_dim);
 }
 
 /* ---- which tensors it asks for ------------------------------------------------------------------------ */

@@ -43,7 +43,7 @@ Test(spec, defaults_are_those_of_the_family) {
     moe_spec_free(&s);
     cr_assert_eq(resolve(&s, "mixtral", ""), MOE_OK, "%s", err.message);
     cr_expect(s.router.renorm && s.n_experts == 8 && s.top_k == 2 && s.expert_width == 14336);
-    cr_expect_float_eq(s.rope.inv_freq[1], powf(1e6f, -1.0f / 8), 1e-6);
+    cr_expect_float_eq(s.ropes[0].inv_freq[1], powf(1e6f, -1.0f / 8), 1e-6);
     moe_spec_free(&s);
     cr_assert_eq(resolve(&s, "qwen2_moe", ""), MOE_OK, "%s", err.message);
     cr_expect(s.bias_qkv && !s.bias_o && s.shared_width == 5632);
@@ -58,7 +58,7 @@ Test(spec, latent_attention_has_widths_of_its_own) {
     struct moe_spec s;
     cr_assert_eq(resolve(&s, "deepseek_v3", "\"head_dim\": 64"), MOE_OK, "%s", err.message);
     cr_expect(s.latent.q_rank == 1536 && s.latent.kv_rank == 512 && s.latent.value_dim == 128);
-    cr_expect(s.n_kv_heads == 1 && s.head_dim == 192 && s.rope.n_pairs == 32 && s.rope_interleaved);
+    cr_expect(s.n_kv_heads == 1 && s.head_dim == 192 && s.ropes[0].n_pairs == 32 && s.rope_interleaved);
     cr_expect_float_eq(s.attention_scale, 1 / sqrt(192), 1e-8);
     cr_expect(s.n_experts == 256 && s.top_k == 8 && s.shared_width == 2048 && s.dense_width == 18432);
     cr_expect(s.router.n_groups == 8 && s.router.top_groups == 4 && s.router.renorm);
@@ -70,7 +70,7 @@ Test(spec, latent_attention_has_widths_of_its_own) {
                          "\"yarn\", \"factor\": 40, \"mscale\": 1, \"mscale_all_dim\": 1}"),
                  MOE_OK, "%s", err.message);
     double mscale = 0.1 * log(40) + 1;
-    cr_expect(s.latent.q_rank == 0 && !s.rope_interleaved && s.rope.attention == 1);
+    cr_expect(s.latent.q_rank == 0 && !s.rope_interleaved && s.ropes[0].attention == 1);
     cr_expect_float_eq(s.attention_scale, mscale * mscale / sqrt(192), 1e-7);
     moe_spec_free(&s);
     expect_fault("deepseek_v3", "\"kv_lora_rank\": 0", MOE_E_FORMAT, "kv_lora_rank");
@@ -112,9 +112,9 @@ Test(spec, gpt_oss_without_rope_settings_has_yarn) {
                  err.message);
     cr_assert_eq(resolve(&empty, "gpt_oss", "\"rope_parameters\": {}"), MOE_OK, "%s", err.message);
     cr_expect(absent.head_dim == 64 && absent.bias_experts && absent.bias_o);
-    cr_expect_float_eq(absent.rope.attention, 0.1 * log(32) + 1, 1e-6);
-    cr_expect_arr_eq(absent.rope.inv_freq, null.rope.inv_freq, 32 * sizeof(float));
-    cr_expect_float_eq(empty.rope.attention, 1, 1e-9, "an empty dictionary is type default");
+    cr_expect_float_eq(absent.ropes[0].attention, 0.1 * log(32) + 1, 1e-6);
+    cr_expect_arr_eq(absent.ropes[0].inv_freq, null.ropes[0].inv_freq, 32 * sizeof(float));
+    cr_expect_float_eq(empty.ropes[0].attention, 1, 1e-9, "an empty dictionary is type default");
     moe_spec_free(&absent);
     moe_spec_free(&null);
     moe_spec_free(&empty);
@@ -123,15 +123,15 @@ Test(spec, gpt_oss_without_rope_settings_has_yarn) {
 Test(spec, a_part_of_a_head_may_be_rotated) {
     struct moe_spec s;
     cr_assert_eq(resolve(&s, "glm4_moe", ""), MOE_OK, "%s", err.message);
-    cr_expect(s.rope.n_pairs == 4 && s.qk_norm == MOE_QK_NORM_NONE && !s.bias_o);
+    cr_expect(s.ropes[0].n_pairs == 4 && s.qk_norm == MOE_QK_NORM_NONE && !s.bias_o);
     moe_spec_free(&s);
     cr_assert_eq(resolve(&s, "glm4_moe",
                          "\"rope_parameters\": {\"partial_rotary_factor\": 0.25}, \"use_qk_norm\": true"),
                  MOE_OK, "%s", err.message);
-    cr_expect(s.rope.n_pairs == 2 && s.qk_norm == MOE_QK_NORM_PER_HEAD);
+    cr_expect(s.ropes[0].n_pairs == 2 && s.qk_norm == MOE_QK_NORM_PER_HEAD);
     moe_spec_free(&s);
     cr_assert_eq(resolve(&s, "qwen3_moe", "\"partial_rotary_factor\": 0.5"), MOE_OK, "%s", err.message);
-    cr_expect_eq(s.rope.n_pairs, 8, "type default reads it in glm4_moe alone");
+    cr_expect_eq(s.ropes[0].n_pairs, 8, "type default reads it in glm4_moe alone");
     moe_spec_free(&s);
 }
 
@@ -145,19 +145,19 @@ Test(spec, longrope_has_two_sets_of_factors) {
     snprintf(members, sizeof members, settings, "");
     cr_assert_eq(resolve(&s, "qwen3_moe", members), MOE_OK, "%s", err.message);
     double factor = sqrt(1 + log(512.0 / 64) / log(64));
-    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 64), factor, 1e-6);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.ropes[0], 64), factor, 1e-6);
     cr_expect_float_eq(inv_freq[0], 1, 1e-7);
-    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 65), factor, 1e-6);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.ropes[0], 65), factor, 1e-6);
     cr_expect_float_eq(inv_freq[0], 0.25, 1e-7);
-    cr_expect(!s.rope.recomputes);
+    cr_expect(!s.ropes[0].recomputes);
     moe_spec_free(&s);
     expect_fault("phimoe", members, MOE_E_FORMAT, "short_mscale");
     snprintf(members, sizeof members, settings, ", \"short_mscale\": 1.5, \"long_mscale\": 2");
     cr_assert_eq(resolve(&s, "phimoe", members), MOE_OK, "%s", err.message);
-    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 64), 1.5, 1e-7);
-    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.rope, 65), 2, 1e-7);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.ropes[0], 64), 1.5, 1e-7);
+    cr_expect_float_eq(moe_rope_frequencies(inv_freq, &s.ropes[0], 65), 2, 1e-7);
     cr_expect_float_eq(inv_freq[0], 1, 1e-7, "long_factor is not used there");
-    cr_expect(s.rope.recomputes);
+    cr_expect(s.ropes[0].recomputes);
     moe_spec_free(&s);
     expect_fault("qwen3_moe", "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1]}",
                  MOE_E_FORMAT, "short_factor");
@@ -177,7 +177,7 @@ Test(spec, both_styles_of_config_mean_the_same) {
                  MOE_OK, "%s", err.message);
     cr_expect_eq(new.n_experts, 6);
     cr_expect_eq(old.n_experts, 6);
-    cr_expect_arr_eq(old.rope.inv_freq, new.rope.inv_freq, old.rope.n_pairs * sizeof(float));
+    cr_expect_arr_eq(old.ropes[0].inv_freq, new.ropes[0].inv_freq, old.ropes[0].n_pairs * sizeof(float));
     moe_spec_free(&old);
     moe_spec_free(&new);
 }
