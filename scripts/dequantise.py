@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,7 @@ def is_plain(directory: Path) -> bool:
     source = Source(directory)
     marks = (".scales", "_scale_inv", "_blocks", ".embed_q.weight")
     marked = any(name.endswith(marks) or STACKED.fullmatch(name) for name in source.files)
+    marked = marked or bool(zero_experts(source, source.files))
     return not marked and not quantization_of(source.config)
 
 
@@ -243,6 +244,23 @@ def unstack_gpt_oss(plan: Plan, prefix: str, leaf: str) -> Plan:
     }
 
 
+# Granite's experts are one tensor on the Hub too: gate and up rows, down rows.
+GRANITE = ("input_linear.weight", "output_linear.weight")
+STACKED_ON_HUB = {
+    "granitemoe": GRANITE,
+    "granitemoeshared": GRANITE,
+    "granitemoe_swa": ("experts.gate_up_proj", "experts.down_proj"),
+}
+
+
+def join_stacked(plan: Plan, prefix: str, stack: str, names: tuple[str, str]) -> Plan:
+    gate, up, down = (f"{prefix}.{stack}.{p}_proj.weight" for p in ("gate", "up", "down"))
+    return {
+        f"{prefix}.{names[0]}": lambda: torch.cat([plan[gate](), plan[up]()], dim=1),
+        f"{prefix}.{names[1]}": plan[down],
+    }
+
+
 def unstack_experts(plan: Plan, name: str, prefix: str, projection: str, n_experts: int) -> Plan:
     mixtral = {"gate": "w1", "up": "w3", "down": "w2"}
     leaf = mixtral[projection] if prefix.endswith("block_sparse_moe") else f"{projection}_proj"
@@ -275,6 +293,9 @@ def to_hub(source: Source, plan: Plan) -> Plan:
         attention, found, _ = name.partition(".embed_q.")
         if stacked is not None and source.config.get("model_type") == "gpt_oss":
             out |= unstack_gpt_oss(plan, stacked[1], stacked[4])
+        elif stacked is not None and source.config.get("model_type") in STACKED_ON_HUB:
+            names = STACKED_ON_HUB[source.config["model_type"]]
+            out |= join_stacked(plan, stacked[1], stacked[2], names)
         elif stacked is not None and stacked[4] == "weight":
             base = f"{stacked[1]}.{stacked[2]}.{stacked[3]}_proj"
             shape = source.shapes[f"{base}.weight"]
@@ -284,6 +305,22 @@ def to_hub(source: Source, plan: Plan) -> Plan:
         elif not name.endswith(".unembed_out.weight"):
             out[name] = values
     return out
+
+
+def zero_experts(source: Source, names: Collection[str]) -> Plan:
+    """longcat_flash: the last experts give what they get, and real files have nothing for them, while
+    transformers expects the two matrices that it never reads."""
+    c = source.config
+    if c.get("model_type") != "longcat_flash" or any(".experts.gate_up_proj" in name for name in names):
+        return {}
+    n, zeros = int(c["n_routed_experts"]), torch.zeros(c["expert_ffn_hidden_size"], c["hidden_size"])
+    wanted = [
+        f"model.layers.{layer}.mlp.experts.{e}.{projection}_proj.weight"
+        for layer in range(int(c["num_layers"]))
+        for e in range(n, n + int(c.get("zero_expert_num", 256)))
+        for projection in ("gate", "up")
+    ]
+    return {name: zeros.clone for name in wanted if name not in names}
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -318,6 +355,7 @@ def dequantise_checkpoint(src: Path, dst: Path) -> None:
     source = Source(src)
     check_method(source)
     plan = to_hub(source, plan_values(source))
+    plan |= zero_experts(source, plan)
     dst.mkdir(parents=True, exist_ok=True)
     for path in src.iterdir():
         own = path.suffix == ".safetensors" or path.name in ("config.json", "model.safetensors.index.json")

@@ -33,6 +33,7 @@ the set means something.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import sys
@@ -59,6 +60,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 FFN_NAMES = ("mlp", "block_sparse_moe", "feed_forward", "moe", "ffn", "feedforward")
+BESIDE_FFN = "shared_mlp"  # granite's shared expert, outside the MoE block: part of the FFN all the same
 ROUTER_NAMES = ("gate", "router")
 
 
@@ -88,10 +90,18 @@ def load_model(directory: Path) -> Any:
     return model
 
 
+def auto_model() -> Any:
+    """AutoModelForCausalLM, with what transformers knows only as a part of other models."""
+    for family in ("Mistral4",):
+        config, model = (getattr(transformers, f"{family}{kind}") for kind in ("Config", "ForCausalLM"))
+        AutoModelForCausalLM.register(config, model, exist_ok=True)
+    return AutoModelForCausalLM
+
+
 def load_plain(files: Path, directory: Path) -> Any:
     """`directory` is what messages name."""
     config = AutoConfig.from_pretrained(files)
-    model, info = cast(Any, AutoModelForCausalLM).from_pretrained(
+    model, info = auto_model().from_pretrained(
         files,
         config=config,
         dtype=torch.float32,
@@ -120,7 +130,9 @@ def load_plain(files: Path, directory: Path) -> Any:
 
 def decoder_layers(model: Any) -> nn.ModuleList:
     """The first ModuleList with one entry per layer; its name is `layers` nearly everywhere."""
-    count = model.config.get_text_config().num_hidden_layers
+    config = model.config.get_text_config()
+    # longcat_flash: num_hidden_layers is the number of attentions, two in a layer
+    count = getattr(config, "num_layers", None) or config.num_hidden_layers
     lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
     preferred = [m for n, m in lists if n.split(".")[-1] in ("layers", "h", "blocks")]
     found = preferred or [m for _, m in lists]
@@ -140,6 +152,12 @@ def first_tensor(value: Any) -> Tensor:
 def find_ffn(layer: nn.Module) -> nn.Module | None:
     children = dict(layer.named_children())
     return next((children[name] for name in FFN_NAMES if name in children), None)
+
+
+def ffn_parts(layer: nn.Module) -> list[nn.Module]:
+    """The FFN, and what reads the same input beside it: the outputs add up."""
+    found = [find_ffn(layer), dict(layer.named_children()).get(BESIDE_FFN)]
+    return [part for part in found if part is not None]
 
 
 def find_router(ffn: nn.Module) -> nn.Module | None:
@@ -167,7 +185,13 @@ class Recording:
         self.pieces.setdefault(name, []).append(rows)
 
 
-def hook_router(recording: Recording, n: int) -> Callable[..., None]:
+def find_correction(ffn: nn.Module) -> Tensor | None:
+    """The bias of the choice, which lies in the router or beside it."""
+    held = [*ffn.named_parameters(), *ffn.named_buffers()]
+    return next((t for name, t in held if name.endswith(("correction_bias", "expert_bias"))), None)
+
+
+def hook_router(recording: Recording, n: int, ffn: nn.Module) -> Callable[..., None]:
     """Router logits. Modules differ in what they return (logits, scores or indices, in any order), so the
     product of the router's input and its [experts, hidden] weight is formed here."""
 
@@ -181,10 +205,20 @@ def hook_router(recording: Recording, n: int) -> Callable[..., None]:
         bias = cast(Tensor | None, getattr(holders[0], "bias", None))
         logits = nn.functional.linear(x.reshape(-1, x.shape[-1]), cast(Tensor, holders[0].weight), bias)
         recording.add(f"router.{n}", logits)
-        held = [*module.named_parameters(), *module.named_buffers()]
-        for name, tensor in held:
-            if name.endswith("correction_bias"):
-                recording.corrections[f"router.{n}"] = tensor.detach().flatten().clone()
+        correction = find_correction(ffn)
+        if correction is not None:
+            recording.corrections[f"router.{n}"] = correction.detach().flatten().clone()
+
+    return hook
+
+
+def hook_choosing_router(recording: Recording, n: int) -> Callable[..., None]:
+    """llama4: every expert runs on every row, those that the router did not choose on a row of zeros. It
+    gives each row's scores, 0 for these."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        chosen = first_tensor(output).topk(int(cast(Any, module).top_k), dim=-1)
+        recording.add(f"experts.{n}", chosen.indices)
 
     return hook
 
@@ -215,6 +249,13 @@ def record(model: Any, wanted: set[str]) -> Iterator[Recording]:
     def save_output(name: str) -> Callable[..., None]:
         return lambda module, args, output: recording.add(name, first_tensor(output))
 
+    def add_output(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            rows = recording.pieces[name][-1]
+            recording.pieces[name][-1] = rows + first_tensor(output).detach().reshape(rows.shape)
+
+        return hook
+
     def save_input(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             recording.add(name, first_tensor(args or list(kwargs.values())))
@@ -232,6 +273,8 @@ def record(model: Any, wanted: set[str]) -> Iterator[Recording]:
         if "ffn" in wanted:
             handles.append(ffn.register_forward_pre_hook(save_input(f"ffn_in.{n}"), with_kwargs=True))
             handles.append(ffn.register_forward_hook(save_output(f"ffn_out.{n}")))
+            for beside in ffn_parts(layer)[1:]:
+                handles.append(beside.register_forward_hook(add_output(f"ffn_out.{n}")))
         router, experts = find_router(ffn), find_experts(ffn)
         if experts is None:
             continue  # dense
@@ -239,8 +282,11 @@ def record(model: Any, wanted: set[str]) -> Iterator[Recording]:
             if router is None:
                 recording.absent[f"router.{n}"] = "no router module found in " + type(ffn).__name__
             else:
-                handles.append(router.register_forward_hook(hook_router(recording, n), with_kwargs=True))
-        if "experts" in wanted:
+                handles.append(router.register_forward_hook(hook_router(recording, n, ffn), with_kwargs=True))
+        if "experts" in wanted and type(router).__name__ == "Llama4Router":
+            assert router is not None
+            handles.append(router.register_forward_hook(hook_choosing_router(recording, n)))
+        elif "experts" in wanted:
             handles.append(experts.register_forward_pre_hook(hook_experts(recording, n), with_kwargs=True))
     try:
         yield recording
@@ -345,6 +391,16 @@ def dump(model: Any, prompt: list[int], n_generate: int, wanted: set[str], stop_
     return Dump(tensors, metadata_of(model, recording), recording, model.config)
 
 
+def config_at(config: Any, layer: int) -> Any:
+    """Where the experts per token are a list, one number per layer (Hunyuan), with the layer's."""
+    top_k = getattr(config, "num_experts_per_tok", None)
+    if not isinstance(top_k, list):
+        return config
+    own = copy.copy(config)
+    own.num_experts_per_tok = top_k[layer]
+    return own
+
+
 def smallest_margin(d: Dump) -> float:
     """How close this run came to a tie: the smallest difference of a row's two largest logits, and the
     smallest gap that the family's ranking sees in its routers (families/ranking.py). Needs router.<layer>."""
@@ -354,7 +410,8 @@ def smallest_margin(d: Dump) -> float:
         if name == "logits":
             gaps = -tensor.topk(2, dim=-1).values.diff(dim=-1)
         elif name.startswith("router."):
-            gaps = ranking(tensor, d.recording.corrections.get(name), d.config)
+            config = config_at(d.config, int(name.split(".")[1]))
+            gaps = ranking(tensor, d.recording.corrections.get(name), config)
         else:
             continue
         smallest = min([smallest, *gaps.nan_to_num(nan=0.0).flatten().tolist()])

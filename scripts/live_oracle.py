@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """The engine against transformers on checkpoints that nobody has seen.
 
-    live_oracle.py [--moe-compare PATH] [--moe-run PATH] [--seed S] [--families a,b]
+    live_oracle.py [--moe-compare PATH] [--moe-run PATH] [--seed S] [--families a,b | --rotate N [--date D]]
                    [--count N | --budget SECONDS] [--keep DIR]
 
 Draws random variants (sizes, features, layout, dtypes, config style, shards, prompt; a third quantised) from
 the seed, fresh unless given: round after round one of every family, N rounds, or as many as begin within the
-budget. What a round draws for a family depends on the seed alone. Writes each checkpoint to a temporary
-directory, runs transformers on it, and asks moe-compare whether the engine agrees. With --moe-run, the
-program itself must also generate the same ids and write logits within 1e-3 of their deviation. A run that
-comes within 1e-4 of a tie is drawn again, so that a near-tie can't fail. The seed and every variant are
-printed; the exit status is 1 if anything differs. --keep copies the checkpoint and dump of every failure to
-DIR. Without both paths: both programs of build/release.
+budget. --rotate: of N families, which are others on the next day, until all had their turn. What a round
+draws for a family depends on the seed alone. Writes each checkpoint to a temporary directory, runs
+transformers on it, and asks moe-compare whether the engine agrees. With --moe-run, the program itself must
+also generate the same ids and write logits within 1e-3 of their deviation. A run that comes within 1e-4 of a
+tie is drawn again, so that a near-tie can't fail. The seed, the families and every variant are printed; the
+exit status is 1 if anything differs. --keep copies the checkpoint and dump of every failure to DIR. Without
+both paths: both programs of build/release.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import torch
 from dump_reference import Dump, dump, load_model, smallest_margin, write_dump
 from families import FAMILIES
-from families.family import LAYOUTS, QUANTITIES, STYLES, Draw
+from families.family import QUANTITIES, STYLES, Draw
 from families.random_storage import random_storage
 from random_checkpoint import Variant, prompt_ids, write
 from safetensors.torch import load_file
@@ -47,24 +49,26 @@ def random_variant(family: str, seed: list[int]) -> Variant:
     of = FAMILIES[family]
     config = of.random(d)
     dtypes = d.one(("BF16",), ("BF16",), ("F16",), ("F32",), ("F32", "BF16", "F16"))
-    storage = random_storage(d, family, config) if d.chance(1 / 3) else None
-    corrected = "e_score_correction_bias" in of.draws
+    storage = random_storage(d, family, config) if d.chance(1 / 3) and "mlx" in of.layouts else None
+    corrections = [name for name in of.draws if name.endswith(("correction_bias", "expert_bias"))]
     return Variant(
         family=family,
         name="live",
         config=config,
         dtypes=dtypes,
         by_role=len(dtypes) == 3 and d.chance(0.5),
-        layout=d.one("hub", *LAYOUTS),
+        layout=d.one("hub", *of.layouts),
         storage=storage,
         style=d.one(*STYLES),
         shards=d.one(1, 1, 2, 5),
         unaligned=d.chance(0.3),
         mtp=of.mtp is not None and storage is None and d.chance(0.2),
-        draws={"e_score_correction_bias": (-1.0, 0.3)} if corrected and d.chance(0.3) else {},
+        draws=dict.fromkeys(corrections, (-1.0, 0.3)) if corrections and d.chance(0.3) else {},
         seed=d.within(0, 2**31),
         n_prompt=d.one(1, d.within(2, 30), d.within(60, 140)),
         n_generate=d.within(1, 16),
+        lacking=of.optional is not None and d.chance(0.3),
+        wrapped=of.wrapper is not None and d.chance(0.3),
     )
 
 
@@ -126,6 +130,13 @@ def check_run(program: Path, directory: Path, d: Dump) -> tuple[str | None, floa
     return None, worst
 
 
+def families_of(day: date, n: int) -> list[str]:
+    """Those whose turn it is: n neighbours in the list, from where the day before ended."""
+    names = list(FAMILIES)
+    first = day.toordinal() * n
+    return [names[i % len(names)] for i in range(first, first + min(n, len(names)))]
+
+
 @dataclass
 class Tally:
     n_ok: int = 0
@@ -161,7 +172,15 @@ def main() -> int:
     parser.add_argument("--moe-compare", type=Path, metavar="PATH")
     parser.add_argument("--moe-run", type=Path, metavar="PATH")
     parser.add_argument("--seed", type=int, help="default: a fresh one")
-    parser.add_argument("--families", default=",".join(FAMILIES))
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--families", default=",".join(FAMILIES))
+    which.add_argument("--rotate", type=int, metavar="N", help="N families, others every day")
+    parser.add_argument(
+        "--date",
+        type=date.fromisoformat,
+        default=datetime.now(UTC).date(),
+        help="of --rotate (default: today)",
+    )
     parser.add_argument("--count", type=int, metavar="N", help="rounds: variants per family")
     parser.add_argument(
         "--budget", type=float, default=BUDGET, metavar="SECONDS", help=f"without --count (default {BUDGET})"
@@ -173,12 +192,14 @@ def main() -> int:
     for program in (args.moe_compare, args.moe_run):
         if program is not None and not program.exists():
             parser.error(f"{program}: is missing")
-    families = args.families.split(",")
+    if args.rotate is not None and args.rotate < 1:
+        parser.error("--rotate: expected at least 1")
+    families = args.families.split(",") if args.rotate is None else families_of(args.date, args.rotate)
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown:
         parser.error(f"--families: {unknown[0]} is none of {', '.join(FAMILIES)}")
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
-    print(f"seed {seed}", flush=True)
+    print(f"seed {seed}, families {','.join(families)}", flush=True)
 
     start = time.monotonic()
     tally, n = Tally(), 0

@@ -9,7 +9,7 @@ tests/fixtures/exact/<family>-<variant>/  a tiny random checkpoint and reference
 tests/fixtures/exact/<family>-block/  a one-layer checkpoint of more realistic width and reference.safetensors
     with what its MoE block alone made of random input: ffn_in.0, ffn_out.0, router.0, experts.0.
 tests/fixtures/structure/<family>.json  a config; <family>.txt, <family>-fused.txt, <family>-mlx.txt: the
-    tensors it expects in each layout, one line "NAME [D0,D1]" each, sorted by bytes.
+    tensors it expects in each layout that the family has, one line "NAME [D0,D1]" each, sorted by bytes.
 
 A checkpoint whose run comes within 1e-4 of a tie (two largest logits, or the router scores of the last expert
 chosen and the first left out), or that repeats itself, is drawn again from the next seed. Where a variant is
@@ -30,9 +30,10 @@ from pathlib import Path
 import torch
 from dump_reference import (
     Dump,
+    auto_model,
     decoder_layers,
     dump,
-    find_ffn,
+    ffn_parts,
     load_model,
     metadata_of,
     record,
@@ -106,11 +107,11 @@ def make_case(family: str, c: Case, out: Path) -> None:
 @torch.no_grad()
 def run_block(directory: Path, x: torch.Tensor) -> Dump:
     model = load_model(directory)
-    block = find_ffn(decoder_layers(model)[0])
-    assert block is not None
+    parts = ffn_parts(decoder_layers(model)[0])
     with record(model, {"ffn", "experts", "router"}) as recording:
-        block(x[None])
-    metadata = {**metadata_of(model, recording), "block": type(block).__name__}
+        for part in parts:
+            part(x[None])
+    metadata = {**metadata_of(model, recording), "block": type(parts[0]).__name__}
     tensors = {name: pieces[0] for name, pieces in recording.pieces.items()}
     return Dump(tensors, metadata, recording, model.config)
 
@@ -122,7 +123,8 @@ def make_block(family: str, out: Path) -> None:
         )
         shutil.rmtree(out, ignore_errors=True)
         write(variant, out)
-        hidden = int(variant.full_config()["hidden_size"])
+        c = variant.full_config()
+        hidden = int(c.get("hidden_size") or c["d_model"])
         x = torch.randn(16, hidden, generator=torch.Generator().manual_seed(seed))
         d = run_block(out, x)
         if smallest_margin(d) >= MARGIN:
@@ -139,8 +141,9 @@ def structure_text(shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def structure_of(family: str, directory: Path) -> dict[str, str]:
-    """layout -> text. Hub and fused are what transformers itself writes and holds; mlx follows from Hub."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """Ending of the file -> text. Hub and fused are what transformers itself writes and holds; mlx follows
+    from Hub. Where a family has no fused layout, transformers holds what the Hub has."""
+    from transformers import AutoConfig
 
     of = FAMILIES[family]
     c = Variant(family=family, config=of.structure).full_config()
@@ -149,7 +152,7 @@ def structure_of(family: str, directory: Path) -> dict[str, str]:
         write_json(directory / f"{alias}.json", {**c, "model_type": alias})
     with tempfile.TemporaryDirectory() as temp:
         write_json(Path(temp) / "config.json", c)
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(temp), dtype=torch.float32)
+        model = auto_model().from_config(AutoConfig.from_pretrained(temp), dtype=torch.float32)
         fused = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         model.save_pretrained(temp)
         hub: dict[str, tuple[int, ...]] = {}
@@ -162,12 +165,18 @@ def structure_of(family: str, directory: Path) -> dict[str, str]:
         odd = sorted(hub.items() ^ of.shapes(c).items())
         raise SystemExit(f"{family}: families/{family}.py and transformers expect different tensors: {odd}")
     zeros = {name: torch.zeros(shape) for name, shape in hub.items()}
-    ours = {n: tuple(t.shape) for n, t in relayout(zeros, of, "fused").items()}
+    held = {layout: relayout(zeros, of, layout) for layout in of.layouts}
+    for name in [
+        n for n in held["hub"] if of.optional is not None and of.optional(n, c) and ".experts." in n
+    ]:
+        del held["hub"][name]  # experts that do nothing: transformers wants them, nobody reads them
+    texts = {layout: structure_text({n: tuple(t.shape) for n, t in held[layout].items()}) for layout in held}
+    # without a fused layout, transformers holds what the files do
+    ours = {n: tuple(t.shape) for n, t in held.get("fused", zeros).items()}
     if fused != ours:
         odd = sorted(fused.items() ^ ours.items())
         raise SystemExit(f"{family}: families/{family}.py and transformers differ in the fused layout: {odd}")
-    mlx = {n: tuple(t.shape) for n, t in relayout(zeros, of, "mlx").items()}
-    return {"": structure_text(hub), "-fused": structure_text(fused), "-mlx": structure_text(mlx)}
+    return {"" if layout == "hub" else f"-{layout}": text for layout, text in texts.items()}
 
 
 def make_structure(directory: Path) -> None:

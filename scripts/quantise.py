@@ -46,6 +46,8 @@ def quantise_checkpoint(src: Path, dst: Path, scheme: Scheme, seed: int) -> None
     family = next((f for f in FAMILIES.values() if model_type in (f.model_type, *f.aliases)), None)
     if family is None:
         raise QuantiseError(f"{src / 'config.json'}: model_type {model_type} is unknown")
+    if scheme.layout not in family.layouts:
+        raise QuantiseError(f"{src / 'config.json'}: mlx-lm's form of {model_type} is unknown")
     tensors, dtypes = read_plain(src)
     if scheme.kind == "mlx":
         # One dtype throughout, as mlx-lm converts to, save for what it leaves in F32.

@@ -45,7 +45,30 @@ DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn,
 }
 HF_DTYPE = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-VECTORS = ("norm.weight", ".bias", ".gate.weight", ".router.weight", "e_score_correction_bias", ".sinks")
+# Endings of the gains of norms: one of a name, two or three under one name.
+NORMS = (
+    "norm.weight",
+    "layernorm.0.weight",
+    "layernorm.1.weight",
+    "norm_1.weight",
+    "norm_2.weight",
+    "norm_f.weight",
+)
+VECTORS = (
+    *NORMS,
+    ".bias",
+    ".gate.weight",
+    ".gate.wg.weight",
+    ".router.weight",
+    ".router.layer.weight",
+    ".router.classifier.weight",
+    "e_score_correction_bias",
+    "expert_bias",
+    ".sinks",
+    ".softmax_offset",
+    ".attention_sink_bias",
+)
+EXPERTS = (".experts.", ".switch_mlp.", ".block_sparse_moe.input_linear.", ".block_sparse_moe.output_linear.")
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,8 @@ class Variant:
     shards: int = 1
     unaligned: bool = False  # odd header length, tensors in random order
     mtp: bool = False  # with the tensors of multi-token prediction, which the model does not use
+    lacking: bool = False  # without the tensors that the family calls optional
+    wrapped: bool = False  # as the text part of another model
     draws: dict[str, tuple[float, float]] = field(default_factory=dict)  # over the family's and DRAWS
     plain_std: float | None = None  # weights N(0, plain_std) and norms of 1, in place of the lively ones
     seed: int = 0
@@ -92,6 +117,8 @@ class Variant:
         parts += ["by role"] if self.by_role else []
         parts += ["unaligned"] if self.unaligned else []
         parts += ["with MTP tensors"] if self.mtp else []
+        parts += ["without optional tensors"] if self.lacking else []
+        parts += ["wrapped"] if self.wrapped else []
         parts += [f"{name} N{moments}" for name, moments in sorted(self.draws.items())]
         parts += [f"{k}={json.dumps(v)}" for k, v in sorted(self.config.items())]
         return f"{', '.join(parts)}; seed {self.seed}, {self.n_prompt}+{self.n_generate} tokens"
@@ -102,24 +129,33 @@ class Variant:
 GAIN = {
     "gate.weight": 2.0,
     "router.weight": 2.0,
+    "layer.weight": 2.0,  # of a router, as the next two
+    "classifier.weight": 2.0,
+    "wg.weight": 2.0,
     "shared_expert_gate.weight": 2.0,
     "q_proj.weight": 1.4,
     "k_proj.weight": 1.4,
     "v_proj.weight": 1.2,
     "o_proj.weight": 1.2,
+    "out_proj.weight": 1.2,
     "lm_head.weight": 2.0,
 }
 # Mean and deviation of what is no product with an input.
 DRAWS = {
-    "norm.weight": (1.0, 0.25),
+    **dict.fromkeys(NORMS, (1.0, 0.25)),
     "bias": (0.0, 0.3),
     "embed_tokens.weight": (0.0, 0.4),
     "sinks": (0.5, 1.0),
+    "softmax_offset": (0.5, 1.0),
 }
 
 
 def draw(
-    name: str, shape: tuple[int, ...], rng: np.random.Generator, draws: dict[str, tuple[float, float]]
+    name: str,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    draws: dict[str, tuple[float, float]],
+    out_major: bool = False,
 ) -> Tensor:
     """`draws`: mean and deviation by the name's ending, the longest that fits."""
     noise = rng.standard_normal(shape, dtype=np.float32)
@@ -129,7 +165,8 @@ def draw(
         noise = np.float32(mean) + np.float32(deviation) * noise
     else:
         leaf = ".".join(name.split(".")[-2:])
-        fan_in = shape[-1] if name.endswith(".weight") else shape[-2]  # gpt_oss holds experts input-major
+        # gpt_oss holds experts input-major
+        fan_in = shape[-1] if out_major or name.endswith(".weight") else shape[-2]
         noise = noise * np.float32(GAIN.get(leaf, 1.5) / np.sqrt(fan_in))
     return torch.from_numpy(np.ascontiguousarray(noise, dtype=np.float32))
 
@@ -143,43 +180,76 @@ def hub_tensors(variant: Variant) -> Tensors:
         shapes |= family.mtp(c)
     if variant.plain_std is None:
         draws = {**DRAWS, **family.draws, **variant.draws}
-        return {name: draw(name, shape, rng, draws) for name, shape in shapes.items()}
+        return {name: draw(name, shape, rng, draws, family.out_major) for name, shape in shapes.items()}
     std = np.float32(variant.plain_std)
     return {
         name: torch.ones(shape)
-        if name.endswith("norm.weight")
+        if name.endswith(NORMS)
         else torch.from_numpy(rng.standard_normal(shape, dtype=np.float32) * std)
         for name, shape in shapes.items()
     }
 
 
+def split_stacked(hub: Tensors, family: Family) -> Tensors:
+    """For mlx-lm: gate and up rows of stacked experts each on their own."""
+    assert family.stacked is not None
+    out: Tensors = {}
+    for name, tensor in hub.items():
+        ending = next((e for e in family.stacked if name.endswith(e)), None)
+        if ending is None or tensor.dim() != 3:  # granite's shared expert has the same endings
+            out[name] = tensor
+            continue
+        stack = f"{name.removesuffix(ending)}{family.mlx_stack}"
+        if ending == family.stacked[0]:
+            gate, up = tensor.chunk(2, dim=1)
+            out[f"{stack}.gate_proj.weight"] = gate.contiguous()
+            out[f"{stack}.up_proj.weight"] = up.contiguous()
+        else:
+            out[f"{stack}.down_proj.weight"] = tensor
+    return out
+
+
+def stacked_experts(hub: Tensors, block: str, projection: str) -> Tensor:
+    held: list[Tensor] = []
+    while f"{block}.experts.{len(held)}.{projection}.weight" in hub:
+        held.append(hub[f"{block}.experts.{len(held)}.{projection}.weight"])
+    return torch.stack(held)
+
+
 def relayout(hub: Tensors, family: Family, layout: str) -> Tensors:
     """The same numbers under the names of another layout."""
+    assert layout in family.layouts, f"{family.model_type} has no layout {layout}"
     if layout == "hub":
         return dict(hub)
     if family.relayout is not None:
         return family.relayout(hub, layout)
+    if family.stacked is not None:
+        out = split_stacked(hub, family) if layout == "mlx" else dict(hub)
+    else:
+        out = stack_experts(hub, family, layout)
+    for old, new in family.fused_names if layout == "fused" else family.mlx_names:
+        out = {name.replace(old, new): tensor for name, tensor in out.items()}
+    return out
+
+
+def stack_experts(hub: Tensors, family: Family, layout: str) -> Tensors:
     out: Tensors = {}
     gate, up, down = family.experts
     for name, tensor in hub.items():
         block, found, rest = name.partition(".experts.")
         if not found:
             out[name] = tensor
+        elif not rest[0].isdigit():  # laguna's correction bias
+            out[name] = tensor
         elif rest == f"0.{gate}.weight":
-            n_experts = sum(n.startswith(f"{block}.experts.") and n.endswith(f".{gate}.weight") for n in hub)
-            stacked = {
-                p: torch.stack([hub[f"{block}.experts.{e}.{p}.weight"] for e in range(n_experts)])
-                for p in (gate, up, down)
-            }
+            stacked = {p: stacked_experts(hub, block, p) for p in (gate, up, down)}
             if layout == "fused":
                 out[f"{block}.experts.gate_up_proj"] = torch.cat([stacked[gate], stacked[up]], dim=1)
                 out[f"{block}.experts.down_proj"] = stacked[down]
             else:
+                n_experts = stacked[down].shape[0]  # longcat_flash has rows for more in gate and up
                 for target, p in zip(PLAIN, (gate, up, down), strict=True):
-                    out[f"{block}.{family.mlx_stack}.{target}.weight"] = stacked[p]
-    if layout == "fused":
-        for old, new in family.fused_names:
-            out = {name.replace(old, new): tensor for name, tensor in out.items()}
+                    out[f"{block}.{family.mlx_stack}.{target}.weight"] = stacked[p][:n_experts]
     return out
 
 
@@ -189,7 +259,7 @@ def storage_dtypes(names: Iterable[str], variant: Variant) -> dict[str, str]:
     for name in names:
         if variant.by_role:
             vector = name.endswith(VECTORS)
-            expert = ".experts." in name or ".switch_mlp." in name
+            expert = any(part in name for part in EXPERTS)
             chosen[name] = variant.dtypes[0 if vector else 1 if expert else 2]
         elif len(variant.dtypes) == 1 and name.endswith(variant.of.f32):
             chosen[name] = "F32"
@@ -237,13 +307,13 @@ def v5_config(c: Config) -> Config:
     return written
 
 
-def with_zero_groups(tensors: Tensors, seed: int) -> Tensors:
+def with_zero_groups(tensors: Tensors, seed: int, out_major: bool = False) -> Tensors:
     """One group in 16 of 32 inputs is zero, as happens in real files: MXFP4 then has a scale of its own."""
     rng = np.random.default_rng([seed, 6])
     out: Tensors = {}
     for name, tensor in tensors.items():
         out[name] = tensor
-        axis = -1 if name.endswith(".weight") else -2  # gpt_oss holds experts input-major
+        axis = -1 if out_major or name.endswith(".weight") else -2  # gpt_oss holds experts input-major
         if tensor.dim() < 2 or tensor.shape[axis] % 32 != 0 or name.endswith("bias"):
             continue
         rows = tensor.movedim(axis, -1)
@@ -255,15 +325,46 @@ def with_zero_groups(tensors: Tensors, seed: int) -> Tensors:
 
 def stored_tensors(variant: Variant) -> tuple[Entries, Config]:
     """What the files hold, and what config.json says of quantisation."""
+    stored, said = stored_family(variant)
+    if variant.lacking:
+        c, optional = variant.full_config(), variant.of.optional
+        assert optional is not None, f"{variant.family} has no optional tensors"
+        stored = {name: entry for name, entry in stored.items() if not optional(name, c)}
+    return wrapped_entries(stored, variant) if variant.wrapped else stored, said
+
+
+def wrapped_entries(stored: Entries, variant: Variant) -> Entries:
+    wrapper = variant.of.wrapper
+    assert wrapper is not None
+    rng = np.random.default_rng([variant.seed, 7])
+    out = {f"{wrapper.prefix}{name}": entry for name, entry in stored.items()}
+    for name, shape in wrapper.others.items():
+        noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+        out[name] = (variant.dtypes[0], noise)
+    return out
+
+
+def stored_family(variant: Variant) -> tuple[Entries, Config]:
     scheme = Scheme.parse(variant.storage) if variant.storage else None
     hub = hub_tensors(variant)
     if scheme is None:
         tensors = relayout(hub, variant.of, variant.layout)
         dtypes = storage_dtypes(tensors, variant)
         return {name: (dtypes[name], tensor) for name, tensor in tensors.items()}, {}
-    tensors = relayout(with_zero_groups(hub, variant.seed), variant.of, scheme.layout)
+    of = variant.of
+    tensors = relayout(with_zero_groups(hub, variant.seed, of.out_major), of, scheme.layout)
     dtypes = storage_dtypes(tensors, variant)
     return quantise(tensors, dtypes, variant.full_config(), scheme, variant.seed)
+
+
+def written_config(variant: Variant) -> Config:
+    """config.json but for quantisation."""
+    c = variant.full_config()
+    if variant.wrapped:
+        wrapper = variant.of.wrapper
+        assert wrapper is not None
+        c = {"model_type": wrapper.model_type, **wrapper.config, "text_config": c}
+    return c if variant.style == "v4" else v5_config(c)
 
 
 def write(variant: Variant, out: Path) -> None:
@@ -276,9 +377,10 @@ def write(variant: Variant, out: Path) -> None:
         np.random.default_rng([variant.seed, 3]).shuffle(order)
     entries = [(name, *stored[name]) for name in order]
     write_shards(entries, variant, out)
-    write_json(out / "config.json", {**(c if variant.style == "v4" else v5_config(c)), **said})
+    write_json(out / "config.json", {**written_config(variant), **said})
     eos = c.get("eos_token_id")
-    generation: Config = {"eos_token_id": eos if isinstance(eos, list) else [eos, c["vocab_size"] - 2]}
+    ids = eos if isinstance(eos, list) else [i for i in (eos, c["vocab_size"] - 2) if i is not None]
+    generation: Config = {"eos_token_id": ids}
     if "bos_token_id" in c:
         generation["bos_token_id"] = c["bos_token_id"]
     write_json(out / "generation_config.json", {**generation, "transformers_version": "5.24.0"})

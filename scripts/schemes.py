@@ -37,10 +37,29 @@ E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 E4M3_MAX = 448.0
 FP8_BLOCK = 128
 
-# mlx-lm holds the router of these as a bare matrix, never quantised; that of those in 8 bits.
-BARE_GATES = ("deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe", "dots1")
-GATES_IN_8_BITS = {"qwen3_moe": ".mlp.gate", "gpt_oss": ".mlp.router"}
-SPLITS_KV_B = ("deepseek_v3", "kimi_k2")
+# mlx-lm holds the router of these as a bare matrix, never quantised; those modules in 8 bits.
+BARE_GATES = (
+    "deepseek_v2",
+    "deepseek_v3",
+    "kimi_k2",
+    "glm4_moe",
+    "glm4_moe_lite",
+    "dots1",
+    "exaone_moe",
+    "solar_open",
+    "axk1",
+    "mimo_v2_flash",
+)
+GRANITE_IN_8_BITS = (".block_sparse_moe.router.layer", ".self_attn.o_proj", "mlp.down_proj", "lm_head")
+IN_8_BITS: dict[str, tuple[str, ...]] = {
+    "qwen3_moe": (".mlp.gate",),
+    "gpt_oss": (".mlp.router",),
+    "granitemoe": GRANITE_IN_8_BITS,
+    "mellum": (".mlp.gate",),
+    "minimax_m2": (".block_sparse_moe.gate",),
+    "longcat_flash": (".mlp.router.classifier",),
+}
+SPLITS_KV_B = ("deepseek_v3", "kimi_k2", "glm4_moe_lite")
 
 
 class QuantiseError(Exception):
@@ -180,9 +199,9 @@ def mlx_parameters(
     expert = ".experts." in name or ".switch_mlp." in name
     if width % (64 if s.rest_in_8_bits and not expert else s.group) != 0:
         return None
-    gate = GATES_IN_8_BITS.get(family)
-    if gate is not None and name.endswith(f"{gate}.weight"):
-        return {"group_size": 64, "bits": 8}
+    module = name.removesuffix(".weight")
+    if module.endswith(IN_8_BITS.get(family, ())):
+        return {"group_size": 64, "bits": 8} if width % 64 == 0 else None
     if s.rest_in_8_bits and not expert:
         return {"group_size": 64, "bits": 8, "mode": "affine"}
     return drawn_parameters(width, rng) if s.mixed else True
@@ -202,10 +221,11 @@ def split_kv_b(name: str, tensor: Tensor, config: Config) -> Tensors:
 def kept_by_mlx(tensors: Tensors, config: Config, s: Scheme) -> Tensors:
     """Without the layers of multi-token prediction, and with kv_b_proj as mlx-lm holds it."""
     split = config["model_type"] in SPLITS_KV_B and not s.joined_kv_b
+    n_layers = config.get("num_hidden_layers") or config["num_layers"]
     out: Tensors = {}
     for name, tensor in tensors.items():
         layer = re.match(r"model\.layers\.(\d+)\.", name)
-        if layer and int(layer[1]) >= config["num_hidden_layers"]:
+        if layer and int(layer[1]) >= n_layers:
             continue
         if split and name.endswith(".kv_b_proj.weight"):
             out |= split_kv_b(name, tensor, config)
@@ -250,7 +270,8 @@ def quantise_mlx(
 # ---- FP8 and gpt-oss ---------------------------------------------------------------------------------------
 
 NOT_FP8 = re.compile(
-    r".*(norm\.weight|\.gate\.weight|\.shared_expert_gate\.weight|\.eh_proj\.weight|\.head\.weight)"
+    r".*(norm\.weight|\.gate(\.wg)?\.weight|\.shared_expert_gate\.weight|\.eh_proj\.weight|\.head\.weight)"
+    r"|.*\.router\.classifier\.weight"
     r"|(.*\.embed_tokens|lm_head)\.weight|.*\.bias|.*e_score_correction_bias"
 )
 

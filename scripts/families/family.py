@@ -124,6 +124,16 @@ def case(
 
 
 @dataclass(frozen=True)
+class Wrapper:
+    """A model of text and images whose text part is the family."""
+
+    model_type: str
+    prefix: str  # of the text part's tensors; its settings lie in text_config
+    config: Config  # what config.json holds beside text_config
+    others: Shapes  # tensors of the other parts, which are to be ignored
+
+
+@dataclass(frozen=True)
 class Family:
     model_type: str
     base: Config  # what real config.json files of the family hold, over COMMON, at toy sizes
@@ -135,9 +145,16 @@ class Family:
     structure: Config  # over `base`: structure/<family>.json
     aliases: tuple[str, ...] = ()  # other model_type of the same files, unknown to transformers' AutoModel
     experts: tuple[str, str, str] = PLAIN  # an expert's matrices: gate, up, down
+    layouts: tuple[str, ...] = LAYOUTS  # those that exist; no "fused": transformers holds what the Hub has
     fused_names: tuple[tuple[str, str], ...] = ()  # parts of Hub names as transformers 5 holds them
+    mlx_names: tuple[tuple[str, str], ...] = ()  # the same as mlx-lm writes them
     relayout: Callable[[Tensors, str], Tensors] | None = None  # where stacking is not what makes a layout
+    stacked: tuple[str, str] | None = None  # the Hub has [E, 2I, H] and [E, H, I]: the ends of their names
     mlx_stack: str = "switch_mlp"  # what mlx-lm calls the stacked experts
+    out_major: bool = False  # stacked experts whose names end in no ".weight" are [..., out, in] all the same
     f32: tuple[str, ...] = ()  # endings of names that real checkpoints keep in F32 whatever the rest
     draws: dict[str, tuple[float, float]] = field(default_factory=dict)  # ending: mean, deviation
     mtp: Callable[[Config], Shapes] | None = None  # tensors of further layers, which are to be ignored
+    # which tensors real files are also without, by name and config
+    optional: Callable[[str, Config], bool] | None = None
+    wrapper: Wrapper | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from families.family import ABSENT, Config, Draw
 
 KINDS = ("linear", "llama3", "yarn", "dynamic")
@@ -35,6 +38,22 @@ def random_rope(d: Draw, c: Config, kinds: tuple[str, ...] = KINDS, p: float = 0
     c["rope_scaling"] = scaling
 
 
+def random_rope_parameters(d: Draw, c: Config, kinds: tuple[str, ...] = KINDS, p: float = 0.3) -> Config:
+    """The same in one object, as v5 has it."""
+    own: Config = {}
+    random_rope(d, own, kinds, p)
+    scaling = own.pop("rope_scaling", {d.one("type", "rope_type"): "default"})
+    parameters = {**scaling, "rope_theta": own.pop("rope_theta")}
+    c |= own  # max_position_embeddings
+    return parameters
+
+
+def random_head_dim_absent(d: Draw, c: Config) -> None:
+    """Now and then the default of many, 128, with few heads."""
+    if d.chance(0.1):
+        c |= {"head_dim": ABSENT, "num_attention_heads": 2, "num_key_value_heads": d.one(1, 2)}
+
+
 def random_sizes(
     d: Draw, c: Config, own_head_dim: bool, experts: str = "num_experts", least: int = 2
 ) -> None:
@@ -56,6 +75,65 @@ def random_sizes(
     }
     if own_head_dim:
         c["head_dim"] = head_dim
+
+
+def random_kv_heads(d: Draw, c: Config) -> None:
+    """Where the number is that of the query heads, the key may say so by its absence."""
+    if c["num_key_value_heads"] == c["num_attention_heads"]:
+        c["num_key_value_heads"] = d.one(c["num_attention_heads"], None, ABSENT)
+
+
+def random_granite(d: Draw) -> Config:
+    """The four multipliers and the sizes of IBM's models."""
+    c: Config = {
+        "intermediate_size": d.within(5, 70),
+        "attention_bias": d.one(True, False, ABSENT),
+        "attention_multiplier": d.one(0.05, 0.2, 0.5, ABSENT),
+        "embedding_multiplier": d.one(12.0, 12, 0.7, ABSENT),
+        "logits_scaling": d.one(6.0, 8, 0.5, ABSENT),
+        "residual_multiplier": d.one(0.22, 0.22, 1.3, ABSENT),
+    }
+    random_sizes(d, c, own_head_dim=d.chance(0.3), experts="num_local_experts")
+    random_kv_heads(d, c)
+    return c
+
+
+def random_scaling(d: Draw, kind: str) -> Config:
+    """What `rope_parameters` holds beside theta."""
+    if kind == "default":
+        return {"rope_type": kind}
+    c: Config = {}
+    random_rope(d, c, (kind,), p=1.0)
+    scaling = dict(c["rope_scaling"])
+    return {"rope_type": scaling.pop("type", kind), **scaling}
+
+
+def random_typed_rope(
+    d: Draw, c: Config, width: Callable[[float], int], partials: tuple[Any, ...], default: float
+) -> None:
+    """rope_parameters by type of layer, or none. `width`: of the rotated part, for a partial_rotary_factor
+    out of `partials`; `default` where it is absent."""
+    if d.chance(0.3):
+        c["rope_parameters"] = d.one(ABSENT, None)
+        return
+    c["max_position_embeddings"] = d.one(24, 64, 512)
+    by_type: Config = {}
+    for layer_type in ("full_attention", "sliding_attention"):
+        kind = d.one("default", "default", *KINDS)
+        scaling = random_scaling(d, kind)
+        scaling.pop("truncate", None)  # transformers looks for it outside the types
+        # scaled kinds have the default of all families, and dynamic rope divides by the width less two
+        of = {p: width((default if kind == "default" else 1.0) if p == ABSENT else p) for p in partials}
+        usable = [p for p in partials if of[p] % 2 == 0 and of[p] > 2]
+        scaling["partial_rotary_factor"] = d.one(*usable)
+        scaling["rope_theta"] = d.one(500.0, 10000.0, 1000000.0)
+        by_type[layer_type] = {key: value for key, value in scaling.items() if value != ABSENT}
+    c["rope_parameters"] = by_type
+
+
+def random_layer_types(d: Draw, layers: int, *types: str) -> Any:
+    """A list, or nothing."""
+    return d.one([d.one(*types) for _ in range(layers)], [d.one(*types) for _ in range(layers)], ABSENT, None)
 
 
 def random_qwen(d: Draw, c: Config) -> None:

@@ -11,11 +11,19 @@ WIDTHS = (
     "intermediate_size",
     "moe_intermediate_size",
     "shared_expert_intermediate_size",
+    "shared_intermediate_size",
+    "prefix_dense_intermediate_size",
+    "ffn_hidden_size",
+    "expert_ffn_hidden_size",
     "kv_lora_rank",
     "q_lora_rank",
 )
 # mlx-lm drops the router's correction bias of these, so no such file can be reproduced
 NOT_MLX = ("ernie4_5_moe",)
+# whose experts are no matrices of their own, so none is in blocks of FP8
+NOT_FP8 = ("granitemoe", "granitemoeshared", "granitemoe_swa")
+# mlx-lm's older files hold kv_b_proj in one
+JOINED_KV_B = ("deepseek_v3", "kimi_k2", "glm4_moe_lite")
 
 
 def random_scheme(d: Draw, model_type: str) -> str:
@@ -25,7 +33,9 @@ def random_scheme(d: Draw, model_type: str) -> str:
         return str(d.one(*schemes, "mxfp4", "mxfp4", "mxfp4"))
     if model_type in NOT_MLX:
         schemes = []
-    elif model_type in ("deepseek_v3", "kimi_k2"):
+    elif model_type in NOT_FP8:
+        return str(d.one(*schemes))
+    elif model_type in JOINED_KV_B:
         schemes = [d.one(scheme, f"{scheme}-kvb") for scheme in schemes]
     return str(d.one(*schemes, d.one("fp8", "fp8-bf16"), d.one("fp8", "fp8-bf16")))
 

@@ -39,6 +39,17 @@ def softmax_corrected(logits: Tensor, correction: Tensor | None, config: Any) ->
     return descending_gaps(logits.softmax(dim=-1) + correction, config.num_experts_per_tok)
 
 
+def logits_corrected(logits: Tensor, correction: Tensor | None, config: Any) -> Tensor:
+    assert correction is not None
+    return descending_gaps(logits + correction, config.num_experts_per_tok)
+
+
+def sigmoid_top_k(logits: Tensor, correction: Tensor | None, config: Any) -> Tensor:
+    """A correction bias, if there is one, chooses and does not weigh."""
+    scores = logits.sigmoid()
+    return descending_gaps(scores if correction is None else scores + correction, config.num_experts_per_tok)
+
+
 def grouped_gaps(scores: Tensor, group_scores: Tensor, config: Any) -> Tensor:
     """First topk_group groups, then experts of those."""
     kept = config.topk_group
@@ -55,6 +66,13 @@ def deepseek_v2(logits: Tensor, correction: Tensor | None, config: Any) -> Tenso
     if config.topk_method == "greedy":
         return descending_gaps(scores, config.num_experts_per_tok)
     groups = scores.view(scores.shape[0], config.n_group, -1).max(dim=-1).values
+    return grouped_gaps(scores, groups, config)
+
+
+def softmax_grouped(logits: Tensor, correction: Tensor | None, config: Any) -> Tensor:
+    """Mistral 4: a group counts for its two best."""
+    scores = logits.softmax(dim=-1)
+    groups = scores.view(scores.shape[0], config.n_group, -1).topk(2, dim=-1).values.sum(dim=-1)
     return grouped_gaps(scores, groups, config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 Config = dict[str, Any]
@@ -70,11 +71,19 @@ def decoder(
     tied: bool | None = None,
 ) -> Shapes:
     """The whole model. `tied`: where it is not tie_word_embeddings, false when absent."""
+    layer = partial(decoder_layer, attention=attention, ffn=ffn, norm_bias=norm_bias)
+    return stacked(c, layer, norm_bias, head_bias, tied)
+
+
+def stacked(
+    c: Config, layer: Part, norm_bias: bool = False, head_bias: bool = False, tied: bool | None = None
+) -> Shapes:
+    """The whole model, of layers of any kind."""
     s = Shapes()
     hidden, vocab = int(c["hidden_size"]), int(c["vocab_size"])
     s["model.embed_tokens.weight"] = (vocab, hidden)
-    for n in range(int(c["num_hidden_layers"])):
-        decoder_layer(s, f"model.layers.{n}", c, n, attention, ffn, norm_bias)
+    for n in range(int(c.get("num_hidden_layers") or c["num_layers"])):
+        layer(s, f"model.layers.{n}", c, n)
     s.norm("model.norm", hidden, norm_bias)
     if not (c.get("tie_word_embeddings", False) if tied is None else tied):
         s["lm_head.weight"] = (vocab, hidden)
@@ -84,7 +93,13 @@ def decoder(
 
 
 def grouped_attention(
-    s: Shapes, layer: str, c: Config, qkv_bias: bool, o_bias: bool, qk_norm: str | None = None
+    s: Shapes,
+    layer: str,
+    c: Config,
+    qkv_bias: bool,
+    o_bias: bool,
+    qk_norm: str | None = None,
+    norms: tuple[str, str] = ("q_norm", "k_norm"),
 ) -> None:
     """qk_norm: None, "head" (one gain for all heads), "flat" (over all heads together)."""
     hidden, heads = int(c["hidden_size"]), int(c["num_attention_heads"])
@@ -93,9 +108,15 @@ def grouped_attention(
     for p, width in (("q", q_width), ("k", kv_width), ("v", kv_width)):
         s.linear(f"{layer}.self_attn.{p}_proj", width, hidden, qkv_bias)
     if qk_norm is not None:
-        s.norm(f"{layer}.self_attn.q_norm", q_width if qk_norm == "flat" else head_dim(c))
-        s.norm(f"{layer}.self_attn.k_norm", kv_width if qk_norm == "flat" else head_dim(c))
+        s.norm(f"{layer}.self_attn.{norms[0]}", q_width if qk_norm == "flat" else head_dim(c))
+        s.norm(f"{layer}.self_attn.{norms[1]}", kv_width if qk_norm == "flat" else head_dim(c))
     s.linear(f"{layer}.self_attn.o_proj", hidden, q_width, o_bias)
+
+
+def biased_attention(s: Shapes, layer: str, c: Config, n: int, qk_norm: str | None = None) -> None:
+    """attention_bias adds one to all four projections."""
+    bias = bool(c.get("attention_bias"))
+    grouped_attention(s, layer, c, bias, bias, qk_norm)
 
 
 def latent_attention(s: Shapes, layer: str, c: Config, n: int) -> None:
@@ -113,6 +134,44 @@ def latent_attention(s: Shapes, layer: str, c: Config, n: int) -> None:
     s.norm(f"{attn}.kv_a_layernorm", latent)
     s.linear(f"{attn}.kv_b_proj", heads * (nope + value), latent)
     s.linear(f"{attn}.o_proj", hidden, heads * value, bias)
+
+
+def is_dense(c: Config, n: int, first: int) -> bool:
+    """Whether mlp_layer_types, or in its absence a number of first layers, makes layer n a plain MLP."""
+    types = c.get("mlp_layer_types")
+    return n < first if types is None else n < len(types) and types[n] == "dense"
+
+
+GRANITE = ("router.layer.weight", "input_linear.weight", "output_linear.weight")
+GRANITE_HELD = ("router.weight", "experts.gate_up_proj", "experts.down_proj")  # by transformers
+GRANITE_RENAMES = tuple(
+    (f".block_sparse_moe.{old}", f".block_sparse_moe.{new}")
+    for old, new in zip(GRANITE, GRANITE_HELD, strict=True)
+)
+
+
+def granite_moe(s: Shapes, layer: str, c: Config, n: int, experts: tuple[str, str, str] = GRANITE) -> None:
+    """`experts`: the names of the router and of the stacked matrices, gate and up rows in one."""
+    block, hidden, width = f"{layer}.block_sparse_moe", int(c["hidden_size"]), int(c["intermediate_size"])
+    router, gate_up, down = experts
+    s[f"{block}.{router}"] = (c["num_local_experts"], hidden)
+    s[f"{block}.{gate_up}"] = (c["num_local_experts"], 2 * width, hidden)
+    s[f"{block}.{down}"] = (c["num_local_experts"], hidden, width)
+    shared = int(c.get("shared_intermediate_size", 0))
+    if shared:
+        s.linear(f"{layer}.shared_mlp.input_linear", 2 * shared, hidden)
+        s.linear(f"{layer}.shared_mlp.output_linear", hidden, shared)
+
+
+def sparse_moe(
+    s: Shapes, layer: str, c: Config, n_experts: int, n_shared: int, correction: str = "mlp.gate"
+) -> None:
+    """Experts with a bias of the choice below `correction`, and ungated shared experts."""
+    block, hidden, width = f"{layer}.mlp", int(c["hidden_size"]), int(c["moe_intermediate_size"])
+    s.linear(f"{block}.gate", n_experts, hidden)
+    s[f"{layer}.{correction}.e_score_correction_bias"] = (n_experts,)
+    s.experts(block, n_experts, width, hidden)
+    s.gated_mlp(f"{block}.shared_experts", width * n_shared, hidden)
 
 
 def deepseek_moe(
@@ -133,10 +192,27 @@ def deepseek_moe(
     s.gated_mlp(f"{layer}.mlp.shared_experts", width, hidden, bias=bias)
 
 
+def typed_dense(c: Config, n: int, default: bool) -> bool:
+    """Whether mlp_layer_types says that layer n has no experts; without it, `default`."""
+    types = c.get("mlp_layer_types")
+    return types[n] == "dense" if types else default
+
+
 def qwen_dense(c: Config, n: int) -> bool:
     """Whether layer n of a Qwen model has no experts."""
     only = c.get("mlp_only_layers") or []
     return n in only or (n + 1) % int(c.get("decoder_sparse_step", 1)) != 0
+
+
+def mtp_module(c: Config, attention: Part, ffn: Part) -> Shapes:
+    """Multi-token prediction as it is stored where it lies beside the model (Qwen3-Next, K-EXAONE)."""
+    s, hidden = Shapes(), int(c["hidden_size"])
+    s.linear("mtp.fc", hidden, 2 * hidden)
+    s.norm("mtp.pre_fc_norm_embedding", hidden)
+    s.norm("mtp.pre_fc_norm_hidden", hidden)
+    decoder_layer(s, "mtp.layers.0", c, int(c["num_hidden_layers"]), attention, ffn, False)
+    s.norm("mtp.norm", hidden)
+    return s
 
 
 def next_token_layer(c: Config, attention: Part, ffn: Part) -> Shapes:
