@@ -1,0 +1,37 @@
+/* A.X K1 (transformers: AXK1ForCausalLM): DeepSeek-V3 with a norm on what the experts give. Dense layers may
+ * carry one too, which is not used. */
+#include "models/family.h"
+
+const struct moe_family moe_family_axk1 = {
+    .model_type = "axk1",
+    .n_experts = {"n_routed_experts", 192},
+    .top_k = {"num_experts_per_tok", 8},
+    .expert_width = {"moe_intermediate_size", 2048},
+    .dense_width = {"intermediate_size", 18432},
+    .n_shared = {"n_shared_experts", 1},
+    .latent = {.q_lora_rank = 1536,
+               .kv_lora_rank = 512,
+               .qk_nope_head_dim = 128,
+               .qk_rope_head_dim = 64,
+               .v_head_dim = 128,
+               .always_q_rank = true},
+    .bias_qkv = {"attention_bias", false},
+    .bias_o = {"attention_bias", false},
+    .tied = {"tie_word_embeddings", false},
+    .norm_eps = {"rms_norm_eps", 1e-6},
+    .dense = MOE_DENSE_FIRST_AND_STEP,
+    .dense_first = {"first_k_dense_replace", 1},
+    .reads_mlp_layer_types = true,
+    .attention = MOE_ATTENTION_LATENT,
+    .rope = {.absent = {.theta = 1e4}, .interleaved = {"rope_interleave?", true}},
+    .router = {.score = MOE_SCORE_SIGMOID,
+               .grouping = MOE_GROUPS_TOP_2_SUM,
+               .n_groups = {"n_group", 8},
+               .top_groups = {"topk_group", 4},
+               .correction = MOE_CORRECTION_OPTIONAL,
+               .renorm = {"norm_topk_prob?", true},
+               .sum_added = 1e-20,
+               .scale = {"routed_scaling_factor", 2.5}},
+    .shared = MOE_SHARED_PLAIN,
+    .norms_experts = true,
+};
