@@ -1,0 +1,38 @@
+/* Arcee Trinity (transformers: AfmoeForCausalLM): norms before and after attention and FFN, a sigmoid gate on
+ * the heads' output, RoPE and a window in three of four layers, sigmoid routing with a correction bias. */
+#include "models/family.h"
+
+const struct moe_family moe_family_afmoe = {
+    .model_type = "afmoe",
+    .n_experts = {"num_experts", 64},
+    .top_k = {"num_experts_per_tok", 6},
+    .expert_width = {"moe_intermediate_size", 1408},
+    .dense_width = {"intermediate_size", 6144},
+    .n_shared = {"num_shared_experts", 2},
+    .n_kv_heads = {"num_key_value_heads", MOE_AS_MANY_AS_HEADS},
+    .head_dim = 128,
+    .bias_qkv = {"attention_bias", false},
+    .bias_o = {"attention_bias", false},
+    .tied = {"tie_word_embeddings", false},
+    .norm_eps = {"rms_norm_eps", 1e-5},
+    .block = MOE_BLOCK_SANDWICH,
+    .window = {.rule = MOE_WINDOW_PERIOD,
+               .size = 1024,
+               .period = {"global_attn_every_n_layers", 4},
+               .full_at = -1},
+    .dense = MOE_DENSE_FIRST,
+    .dense_first = {"num_dense_layers", 1},
+    .embed_by_width = {"mup_enabled?", false},
+    .qk_norm = MOE_QK_NORM_PER_HEAD,
+    .gate = MOE_GATE_SIGMOID,
+    .rope = {.absent = {.theta = 1e4}, .layers = MOE_ROPE_SLIDING},
+    .router = {.score = MOE_SCORE_SIGMOID,
+               .correction = MOE_CORRECTION_VECTOR,
+               .renorm = {.absent = true},
+               .sum_added = 1e-20,
+               .scale = {"route_scale", 1}},
+    .shared = MOE_SHARED_PLAIN,
+    .tensor = {[MOE_T_FFN_NORM] = "model.layers.{L}.pre_mlp_layernorm.weight",
+               [MOE_T_ROUTER] = "model.layers.{L}.mlp.router.gate.weight",
+               [MOE_T_CORRECTION] = "model.layers.{L}.mlp.expert_bias"},
+};
