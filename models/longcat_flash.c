@@ -1,0 +1,52 @@
+/* LongCat-Flash (transformers: LongcatFlashForCausalLM): two attentions and dense FFNs per layer, with the
+ * experts on a shortcut around the second; some experts are the identity. Multi-token prediction is not used.
+ */
+#include "models/family.h"
+
+const struct moe_family moe_family_longcat_flash = {
+    .model_type = "longcat_flash",
+    .n_layers = "num_layers",
+    .n_experts = {"n_routed_experts", 512},
+    .top_k = {"num_experts_per_tok|moe_topk", 12},
+    .expert_width = {"moe_intermediate_size|expert_ffn_hidden_size", 2048},
+    .dense_width = {"intermediate_size|ffn_hidden_size", 12288},
+    .head_dim = 64,
+    .latent = {.q_lora_rank = 1536,
+               .kv_lora_rank = 512,
+               .qk_nope_head_dim = 128,
+               .qk_rope_head_dim = 64,
+               .v_head_dim = 128,
+               .always_q_rank = true,
+               .rescales = true,
+               .head_dim_is_rope = true},
+    .bias_qkv = {"attention_bias", false},
+    .bias_o = {"attention_bias", false},
+    .tied = {"tie_word_embeddings", false},
+    .norm_eps = {"rms_norm_eps", 1e-5},
+    .block = MOE_BLOCK_SHORTCUT,
+    .dense = MOE_DENSE_ALSO,
+    .attention = MOE_ATTENTION_LATENT,
+    .rope = {.absent = {.theta = 1e7}, .interleaved = {NULL, true}},
+    .router = {.correction = MOE_CORRECTION_VECTOR,
+               .scale = {"routed_scaling_factor", 6},
+               .n_identity = {"zero_expert_num", 256}},
+    .tensor =
+        {
+            [MOE_T_ATTENTION_NORM] = "model.layers.{L}.input_layernorm.{S}.weight",
+            [MOE_T_FFN_NORM] = "model.layers.{L}.post_attention_layernorm.{S}.weight",
+            [MOE_T_Q_A] = "model.layers.{L}.self_attn.{S}.q_a_proj.weight",
+            [MOE_T_Q_A_NORM] = "model.layers.{L}.self_attn.{S}.q_a_layernorm.weight",
+            [MOE_T_Q_B] = "model.layers.{L}.self_attn.{S}.q_b_proj.weight",
+            [MOE_T_KV_A] = "model.layers.{L}.self_attn.{S}.kv_a_proj_with_mqa.weight",
+            [MOE_T_KV_A_NORM] = "model.layers.{L}.self_attn.{S}.kv_a_layernorm.weight",
+            [MOE_T_KV_B] = "model.layers.{L}.self_attn.{S}.kv_b_proj.weight",
+            [MOE_T_EMBED_Q] = "model.layers.{L}.self_attn.{S}.embed_q.weight",
+            [MOE_T_UNEMBED_OUT] = "model.layers.{L}.self_attn.{S}.unembed_out.weight",
+            [MOE_T_O] = "model.layers.{L}.self_attn.{S}.o_proj.weight",
+            [MOE_T_DENSE_GATE] = "model.layers.{L}.mlps.{S}.gate_proj.weight",
+            [MOE_T_DENSE_UP] = "model.layers.{L}.mlps.{S}.up_proj.weight",
+            [MOE_T_DENSE_DOWN] = "model.layers.{L}.mlps.{S}.down_proj.weight",
+            [MOE_T_ROUTER] = "model.layers.{L}.mlp.router.classifier.weight",
+            [MOE_T_CORRECTION] = "model.layers.{L}.mlp.router.e_score_correction_bias",
+        },
+};
