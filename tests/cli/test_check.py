@@ -321,7 +321,7 @@ class Refusals(CheckCase):
     def test_what_opening_refuses(self) -> None:
         self.assert_refused(1, "--check", "nowhere", says="nowhere")
         model = self.fixture()
-        edit_json(model / "config.json", model_type="llama4")
+        edit_json(model / "config.json", model_type="qwen3_next")
         self.assert_refused(1, "--check", model, says="model_type")
         (model / "config.json").write_text("{")
         self.assert_refused(1, "--check", model, "--json", says="config.json")

@@ -93,6 +93,20 @@ Test(bits, batch_threads_chunks_and_instruction_sets_change_nothing) {
         serve_in_every_way(fixtures[f], (struct way){.form = MOE_WEIGHTS_MAPPED});
 }
 
+/* What a layer, a block or a router can be besides: their ways through the pass cross the same barriers. */
+Test(bits, nor_do_they_in_other_kinds_of_layers) {
+    static const char *const others[] = {
+        "llama4_text-default",       "longcat_flash-zero-experts", "cohere2_moe-prefix", "laguna-rope-types",
+        "mimo_v2_flash-default",     "granitemoe_swa-thetas",      "afmoe-sandwich",     "flex_olmo-default",
+        "hunyuan_v1_moe-top-k-list", "mistral4-default",           "dbrx-norm-2",        "axk1-default"};
+    for (size_t f = 0; f < sizeof others / sizeof *others; f++) {
+        struct request expected[N_REQUESTS];
+        serve_alone(expected, others[f], MOE_PRECISION_FP32);
+        serve_together(others[f], NULL, (struct way){.form = MOE_WEIGHTS_MAPPED}, expected, 3, 4, 64, 0);
+        serve_together(others[f], NULL, (struct way){.form = MOE_WEIGHTS_PACKED}, expected, 2, 3, 7, 5);
+    }
+}
+
 /* Copies are read as what was copied is: few ways will do. */
 Test(bits, huge_pages_change_nothing) {
     for (size_t f = 0; f < N_FIXTURES; f++) {

@@ -42,10 +42,13 @@ Test(session, the_cache_is_as_small_as_the_attention_allows) {
         const char *fixture;
         size_t floats; /* per position, all layers */
     } cases[] = {
-        {"qwen3_moe-default", 2 * 2 * 2 * 16}, /* 2 layers, 2 kv heads of 16 */
-        {"deepseek_v3-default", 2 * (20 + 8)}, /* 2 layers, latent 20, rotated 8; 4 heads */
-        {"gpt_oss-alternate", 1 * 2 * 2 * 16}, /* 3 layers, of which the middle one has no window */
-        {"mixtral-window", 0},                 /* windows alone */
+        {"qwen3_moe-default", 2 * 2 * 2 * 16},    /* 2 layers, 2 kv heads of 16 */
+        {"deepseek_v3-default", 2 * (20 + 8)},    /* 2 layers, latent 20, rotated 8; 4 heads */
+        {"gpt_oss-alternate", 1 * 2 * 2 * 16},    /* 3 layers, of which the middle one has no window */
+        {"mixtral-window", 0},                    /* windows alone */
+        {"longcat_flash-default", 4 * (20 + 8)},  /* 2 layers of two attentions each */
+        {"mimo_v2_flash-default", 1 * (24 + 14)}, /* 2 layers, one of them full: one kv head, values of 14 */
+        {"llama4_text-default", 1 * 2 * 2 * 16},  /* 2 layers, one of them in chunks */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         moe_model *model = requests_open_model(cases[i].fixture, NULL);
