@@ -7,6 +7,7 @@
 #include "engine/check.h"
 #include "loader/file.h"
 #include "loader/json.h"
+#include "models/spec.h"
 
 static const char *const files[] = {"config.json", "generation_config.json"};
 static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
@@ -30,7 +31,7 @@ static moe_status add_id(struct moe_check *c, struct moe_json_value v, const cha
 /* One id, a list of them, or null. */
 static moe_status add_key(struct moe_check *c, const struct moe_json *doc, const char *file, const char *key,
                           moe_error *err) {
-    struct moe_json_value v = moe_json_get(moe_json_root(doc), key), element;
+    struct moe_json_value v = moe_json_get(moe_spec_text_config(moe_json_root(doc)), key), element;
     struct moe_json_iterator it = {0};
     if (!v.node) return MOE_OK;
     if (!moe_json_is_array(v)) return add_id(c, v, file, key, err);

@@ -89,8 +89,8 @@ typedef struct moe_model_info {
     const char *storage;   /* format of the first expert's first matrix; others may differ: "BF16", "packed
                               BF16", "FP8", "MXFP4", "affine 4-bit", ... */
     size_t n_layers, hidden_size, vocab_size, n_experts;
-    size_t n_choices; /* of the router: experts, and in some families identities after them */
-    size_t top_k;     /* the most of any layer */
+    size_t n_choices;      /* of the router: experts, and in some families identities after them */
+    size_t top_k;          /* the most of any layer */
     size_t max_positions;  /* max_position_embeddings: what the model was made for; no limit of the engine */
     uint64_t n_parameters; /* weights; not the scales of quantised ones */
     uint64_t weight_bytes; /* as they lie in the checkpoint or in memory, scales and the like included */
@@ -118,10 +118,10 @@ typedef struct moe_session moe_session;
 /* What a tap shows: computed values on their way, for comparison with a reference. */
 typedef enum moe_tap_kind {
     MOE_TAP_HIDDEN,  /* `values` [n_rows, n]: the residual stream after layer `layer`; n = hidden_size */
-    MOE_TAP_EXPERTS, /* `ids` [n_rows, n]: routed experts in the order of choice; n = top_k */
-    MOE_TAP_ROUTER,  /* `values` [n_rows, n]: router logits, its bias included; n = n_experts */
-    MOE_TAP_FFN_IN, /* `values` [n_rows, n]: what the FFN (dense or MoE) of the layer reads, after its norm */
-    MOE_TAP_FFN_OUT /* `values` [n_rows, n]: what it adds to the residual stream */
+    MOE_TAP_EXPERTS, /* `ids` [n_rows, n]: routed experts in the order of choice; n = the layer's top-k */
+    MOE_TAP_ROUTER,  /* `values` [n_rows, n]: router logits, its bias included; n = n_choices */
+    MOE_TAP_FFN_IN,  /* `values` [n_rows, n]: what the FFN (dense or MoE) of the layer reads */
+    MOE_TAP_FFN_OUT  /* `values` [n_rows, n]: what it gives, before a norm or a factor on that */
 } moe_tap_kind;
 
 typedef struct moe_tap {

@@ -199,7 +199,8 @@ static size_t row_work(const struct moe_spec *spec) {
     if (l->kv_rank)
         attention = l->q_rank + l->kv_rank + l->rope_dim + spec->n_heads * (spec->head_dim + l->value_dim);
     size_t width = spec->top_k * spec->expert_width + spec->shared_width;
-    return spec->hidden_size * (attention + spec->n_experts + 3 * width);
+    if (spec->sublayers > 1) width += spec->dense_width;
+    return spec->hidden_size * (attention + spec->router.n_choices + 3 * width);
 }
 
 /* A worker more is worth its waiting at barriers if every phase gives it some microseconds of work; on a busy

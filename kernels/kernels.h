@@ -82,7 +82,8 @@ typedef void moe_swiglu_clamped_fn(float *y, const float *gate, const float *up,
 typedef void moe_sigmoid_fn(float *y, const float *x, size_t n);
 
 /* y[i] = ln(1 + e^x[i]), x[i] where that is above 20 (torch's softplus). In double by the system's exp and
- * log1p, rounded to float; scalar only: it is of a factor per head.   y, x [n]; y may be x */
+ * log1p, rounded to float; scalar only, since most models have one such factor per head.   y, x [n]; y may be
+ * x */
 typedef void moe_softplus_fn(float *y, const float *x, size_t n);
 
 /* y[i] = e[i] / z: m = the largest x (start with x[0]; x > m replaces it), e[i] = exp(x[i] - m), z = sum in

@@ -120,9 +120,9 @@ enum moe_qk_norm {
  * SLIDING: in sliding layers. */
 enum moe_sinks { MOE_SINKS_NONE, MOE_SINKS_ALL, MOE_SINKS_SLIDING };
 
-/* What the output of the heads is multiplied with before o (engine/grouped.c): a function of GATE times the
- * layer's normed input. SIGMOID: one factor per dimension. SOFTPLUS: one factor per head if `gating` is true
- * or "per-head", else one per dimension. */
+/* What the output of the heads is multiplied with before o (engine/grouped.c): a function of OUTPUT_GATE
+ * times the layer's normed input. SIGMOID: one factor per dimension. SOFTPLUS: one factor per head if
+ * `gating` is true or "per-head", else one per dimension. */
 enum moe_output_gate { MOE_GATE_NONE, MOE_GATE_SIGMOID, MOE_GATE_SOFTPLUS };
 
 /* Queries grow with their position, so that attention stays sharp over a long context: q *= 1 + a * ln(1 +

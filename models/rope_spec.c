@@ -278,7 +278,11 @@ static moe_status read_width(struct settings *s, bool plain, const struct moe_ro
 
 static moe_status read_theta(struct settings *s, const struct moe_rope_defaults *defaults, moe_error *err) {
     struct moe_json_value v = moe_json_get(s->rope, "rope_theta");
-    if (defaults->member && (v.node || !takes_top(s))) return read_required(&s->theta, v, err);
+    if (defaults->member && !v.node && takes_top(s)) {
+        struct moe_json_value top = moe_json_get(s->config, "rope_theta");
+        if (top.node) v = top;
+    }
+    if (defaults->member) return read_required(&s->theta, v, err);
     if (!v.node) {
         MOE_TRY(moe_spec_no_null(s->config, "rope_theta", "a number", err));
         v = moe_json_get(s->config, "rope_theta");
@@ -326,8 +330,19 @@ static moe_status read_alpha(struct settings *s, const char **type, const struct
     return MOE_OK;
 }
 
-static moe_status read_growth(struct moe_rope_spec *out, const struct settings *s, moe_error *err) {
+/* Mistral 4's growth of queries: over the settings' original length, which PreTrainedConfig fills in for
+ * types that need it themselves. */
+static moe_status read_growth(struct moe_rope_spec *out, const struct settings *s, const char *type,
+                              moe_error *err) {
     double factor;
+    struct moe_json_value original = moe_json_get(s->rope, "original_max_position_embeddings");
+    bool is_filled = !strcmp(type, "yarn") || !strcmp(type, "llama3") || !strcmp(type, "longrope");
+    if (!strcmp(type, "default"))
+        return MOE_FAIL(err, MOE_E_UNSUPPORTED,
+                        "%s: %s: rope type \"default\" is not supported, only scaled ones",
+                        s->config.doc->file, s->rope.path);
+    if (!is_filled && !original.node)
+        return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: missing", s->config.doc->file, original.path);
     MOE_TRY(read_required(&factor, moe_json_get(s->rope, "llama_4_scaling_beta"), err));
     out->growth_factor = (float)factor;
     out->growth_length = (float)s->original;
@@ -390,7 +405,7 @@ static moe_status read(struct moe_rope_spec *out, struct settings *s,
     MOE_TRY(fill(out, s, type, err));
     if (!plain) MOE_TRY(read_score_scale(&out->score_scale, s, err));
     if (!plain && defaults->family->mscale) MOE_TRY(read_mscale(out, s, err));
-    if (defaults->reads_growth) MOE_TRY(read_growth(out, s, err));
+    if (defaults->reads_growth) MOE_TRY(read_growth(out, s, type, err));
     return check_finite(out, s, err);
 }
 

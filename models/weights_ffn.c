@@ -1,5 +1,5 @@
-/* Routed, shared and dense FFNs. The experts of a layer lie in a checkpoint in one of three ways
- * (tensors.def): one tensor each, fused or stacked. */
+/* Routed, shared and dense FFNs. The experts of a layer lie in a checkpoint in one of several ways
+ * (tensors.def): one tensor each, fused, stacked, or by rows (enum moe_fused). */
 #include <string.h>
 
 #include "models/binder.h"

@@ -198,6 +198,10 @@ Test(layers, ropes_by_type_of_layer) {
     expect_fault("laguna", members, MOE_E_FORMAT, "rope_parameters.full_attention: missing");
     snprintf(members, sizeof members, "%s, \"rope_parameters\": {\"full_attention\": {}}", types);
     expect_fault("laguna", members, MOE_E_FORMAT, "rope_parameters.full_attention.rope_theta: missing");
+    snprintf(members, sizeof members,
+             "%s, \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 2}}",
+             types);
+    expect_fault("laguna", members, MOE_E_FORMAT, "rope_parameters.full_attention.rope_theta: missing");
     snprintf(members, sizeof members, "%s, \"rope_parameters\": {\"full_attention\": 3}", types);
     expect_fault("laguna", members, MOE_E_FORMAT, "rope_parameters.full_attention: expected an object");
 }
@@ -321,8 +325,11 @@ Test(layers, queries_that_grow) {
     cr_expect(s.layers[0].grows && s.growth.length == 8192 && s.growth.first == 0);
     cr_expect_float_eq(s.growth.factor, 0.1f, 1e-7);
     moe_spec_free(&s);
-    expect_fault("mistral4", "\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2}", MOE_E_FORMAT,
+    expect_fault("mistral4", "\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2}", MOE_E_FORMAT,
                  "llama_4_scaling_beta");
+    expect_fault("mistral4", "\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2}", MOE_E_FORMAT,
+                 "original_max_position_embeddings: missing");
+    expect_fault("mistral4", "\"rope_parameters\": {}", MOE_E_UNSUPPORTED, "only scaled ones");
 }
 
 Test(layers, nested_keys) {
