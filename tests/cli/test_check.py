@@ -126,6 +126,9 @@ class Good(CheckCase):
             "deepseek_v3-fp8",
             "gpt_oss-mxfp4",
             "gpt_oss-default",  # transposed
+            "llama4_text-llama3",  # wrapped
+            "longcat_flash-zero-experts",
+            "dbrx-default",
             "qwen3_moe-mlx-mixed",
             "phimoe-longrope-grow",
             "olmoe-mixed",
@@ -250,6 +253,13 @@ class Faults(CheckCase):
         self.assert_result(lines, "runs here, but has special ids outside the vocabulary")
         outside = [i["id"] for i in self.check_json(1, model)["special_ids"] if not i["fits"]]
         self.assertEqual(outside, [64, -2])
+
+    def test_special_ids_of_a_model_of_more_than_text(self) -> None:
+        model = self.fixture("llama4_text-llama3")
+        text = json.loads((model / "config.json").read_text())["text_config"]
+        edit_json(model / "config.json", text_config={**text, "eos_token_id": 10**6})
+        lines = self.check(1, model)
+        self.assert_line(lines, "special", "eos_token_id 1000000 (config.json), outside the vocabulary")
 
     def test_a_tokenizer_of_another_vocabulary(self) -> None:
         model = self.fixture()
