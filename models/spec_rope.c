@@ -1,4 +1,5 @@
 /* Which layers rotate, and by which frequencies. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "models/spec_read.h"
@@ -63,12 +64,14 @@ static moe_status read_by_theta(struct moe_spec *s, struct moe_json_value config
     for (size_t l = 0; moe_json_next(&it, list, NULL, &v); l++) {
         struct moe_rope_defaults defaults = defaults_of(s, &s->family->rope.absent);
         MOE_TRY(moe_json_number(&defaults.forced_theta, v, err));
-        if (defaults.forced_theta < 0)
-            return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected a non-negative number", v.doc->file, v.path);
+        float theta = (float)defaults.forced_theta;
+        if (!isfinite(theta) || (defaults.forced_theta != 0 && theta <= 0))
+            return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected 0 or a positive number", v.doc->file,
+                            v.path);
         s->layers[l].rope = MOE_NO_ROPE;
         if (defaults.forced_theta == 0) continue;
         for (size_t i = 0; i < n; i++)
-            if (s->ropes[i].theta == (float)defaults.forced_theta) s->layers[l].rope = i;
+            if (s->ropes[i].theta == theta) s->layers[l].rope = i;
         if (s->layers[l].rope != MOE_NO_ROPE) continue;
         MOE_TRY(moe_rope_spec_read(&s->ropes[n], config, &defaults, err));
         s->layers[l].rope = n++;

@@ -214,6 +214,8 @@ Test(layers, thetas_by_layer) {
                  "layer_rope_theta: expected an array of 6");
     expect_fault("granitemoe_swa", "\"layer_rope_theta\": [1, 2, -3, 4, 5, 6]", MOE_E_FORMAT,
                  "layer_rope_theta[2]");
+    expect_fault("granitemoe_swa", "\"layer_rope_theta\": [1, 2, 3, 1e300, 5, 6]", MOE_E_FORMAT,
+                 "layer_rope_theta[3]");
 }
 
 Test(layers, the_width_of_rope) {
