@@ -14,38 +14,66 @@ struct owned {
     max_align_t data[];
 };
 
-/* Fills the pattern that ends at `end`. */
-static void fill_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, const char *p,
-                      const char *end) {
-    size_t at = (size_t)snprintf(out, MOE_MAX_TENSOR_NAME, "%s", b->spec->prefix);
-    const size_t numbers[] = {b->layer / b->spec->sublayers, b->layer % b->spec->sublayers, b->expert};
-    while (p < end && at + 24 < MOE_MAX_TENSOR_NAME) {
-        const char *which = *p == '{' ? strchr("LSE", p[1]) : NULL;
-        if (which) {
-            size_t n = numbers[*which == 'L' ? 0 : *which == 'S' ? 1 : 2];
-            at += (size_t)snprintf(out + at, MOE_MAX_TENSOR_NAME - at, "%zu", n);
-            p += 3;
-        } else {
-            out[at++] = *p++;
-        }
+/* The alternatives of a pattern, "{a,b}" with the first { left behind; NULL: it has none. */
+static const char *find_alternatives(const char *pattern) {
+    for (const char *p = strchr(pattern, '{'); p; p = strchr(p + 1, '{'))
+        if (p[1] && p[2] != '}') return p + 1;
+    return NULL;
+}
+
+/* Appends n bytes of text. */
+static size_t append(char out[MOE_MAX_TENSOR_NAME], size_t at, const char *text, size_t n) {
+    if (n > MOE_MAX_TENSOR_NAME - 1 - at) n = MOE_MAX_TENSOR_NAME - 1 - at;
+    memcpy(out + at, text, n);
+    out[at + n] = '\0';
+    return at + n;
+}
+
+/* Appends a part of a pattern, with numbers for {L}, {S} and {E}. */
+static size_t append_part(char out[MOE_MAX_TENSOR_NAME], size_t at, const struct moe_binder *b, const char *p,
+                          const char *end) {
+    char number[24];
+    while (p < end) {
+        const char *brace = memchr(p, '{', (size_t)(end - p));
+        at = append(out, at, p, (size_t)((brace ? brace : end) - p));
+        if (!brace) break;
+        size_t n = brace[1] == 'L'   ? b->layer / b->spec->sublayers
+                   : brace[1] == 'S' ? b->layer % b->spec->sublayers
+                                     : b->expert;
+        at = append(out, at, number, (size_t)snprintf(number, sizeof number, "%zu", n));
+        p = brace + 3;
     }
-    out[at] = '\0';
+    return at;
+}
+
+/* A pattern with its alternative number `which` (from 0); false: it has fewer. */
+static bool fill_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, const char *pattern,
+                      size_t which) {
+    const char *group = find_alternatives(pattern), *end = pattern + strlen(pattern);
+    size_t at = append(out, 0, b->spec->prefix, strlen(b->spec->prefix));
+    if (!group) {
+        append_part(out, at, b, pattern, end);
+        return which == 0;
+    }
+    const char *close = strchr(group, '}'), *option = group;
+    for (; which; which--) {
+        option = memchr(option, ',', (size_t)(close - option));
+        if (!option) return false;
+        option++;
+    }
+    at = append_part(out, at, b, pattern, group - 1);
+    at = append(out, at, option, strcspn(option, ",}"));
+    append_part(out, at, b, close + 1, end);
+    return true;
 }
 
 void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, enum moe_tensor_role role,
                      const char *suffix) {
-    const char *names = moe_family_tensor(b->spec->family, role), *p = names;
-    size_t n = strcspn(p, "|");
-    if (names[n]) { /* several: the first that is there, else the first */
-        for (; *p; p += n + (p[n] == '|')) {
-            n = strcspn(p, "|");
-            fill_name(out, b, p, p + n);
-            if (moe_storage_has(&b->storage, out)) break;
-        }
-        if (!*p) p = names;
-        n = strcspn(p, "|");
-    }
-    fill_name(out, b, p, p + n);
+    const char *pattern = moe_family_tensor(b->spec->family, role);
+    bool found = !find_alternatives(pattern);
+    for (size_t i = 0; !found && fill_name(out, b, pattern, i); i++)
+        found = moe_storage_has(&b->storage, out);
+    if (!found || !find_alternatives(pattern)) fill_name(out, b, pattern, 0);
     char *weight = suffix ? strstr(out, ".weight") : NULL;
     if (weight) snprintf(weight, MOE_MAX_TENSOR_NAME - (size_t)(weight - out), "%s", suffix);
 }

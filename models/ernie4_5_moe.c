@@ -22,6 +22,6 @@ const struct moe_family moe_family_ernie4_5_moe = {
                .sum_min = {"moe_norm_min", 1e-12}},
     .shared = MOE_SHARED_PLAIN,
     .dense = MOE_DENSE_INTERVAL,
-    .tensor = {[MOE_T_CORRECTION] = "model.layers.{L}.mlp.moe_statics.e_score_correction_bias|"
-                                    "model.layers.{L}.mlp.gate.moe_statics.e_score_correction_bias"},
+    .tensor = {[MOE_T_CORRECTION] =
+                   "model.layers.{L}.mlp.{moe_statics,gate.moe_statics}.e_score_correction_bias"},
 };

@@ -30,6 +30,6 @@ const struct moe_family moe_family_exaone_moe = {
                .sum_added = 1e-20,
                .scale = {"routed_scaling_factor", 2.5}},
     .shared = MOE_SHARED_PLAIN,
-    .tensor = {[MOE_T_CORRECTION] = "model.layers.{L}.mlp.e_score_correction_bias|"
-                                    "model.layers.{L}.mlp.gate.e_score_correction_bias"},
+    .tensor = {[MOE_T_CORRECTION] =
+                   "model.layers.{L}.mlp.{e_score_correction_bias,gate.e_score_correction_bias}"},
 };

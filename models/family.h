@@ -301,8 +301,7 @@ struct moe_family {
 
 /* Names of router and experts that Mixtral brought, for .tensor. */
 #define MOE_BLOCK_SPARSE_TENSORS                                                                             \
-    [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.gate.weight|model.layers.{L}.mlp.gate.weight|"       \
-                     "model.layers.{L}.mlp.router.weight",                                                   \
+    [MOE_T_ROUTER] = "model.layers.{L}.{block_sparse_moe.gate,mlp.gate,mlp.router}.weight",                  \
     [MOE_T_EXPERT_GATE] = "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",                         \
     [MOE_T_EXPERT_UP] = "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight",                           \
     [MOE_T_EXPERT_DOWN] = "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",                         \
@@ -312,12 +311,9 @@ struct moe_family {
 
 /* Names of the Granite MoE families; where there are two, the second is that of transformers 5. */
 #define MOE_GRANITE_TENSORS                                                                                  \
-    [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.router.layer.weight|"                                \
-                     "model.layers.{L}.block_sparse_moe.router.weight",                                      \
-    [MOE_T_FUSED_GATE_UP] = "model.layers.{L}.block_sparse_moe.input_linear.weight|"                         \
-                            "model.layers.{L}.block_sparse_moe.experts.gate_up_proj",                        \
-    [MOE_T_FUSED_DOWN] = "model.layers.{L}.block_sparse_moe.output_linear.weight|"                           \
-                         "model.layers.{L}.block_sparse_moe.experts.down_proj",                              \
+    [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.router.{layer.weight,weight}",                       \
+    [MOE_T_FUSED_GATE_UP] = "model.layers.{L}.block_sparse_moe.{input_linear.weight,experts.gate_up_proj}",  \
+    [MOE_T_FUSED_DOWN] = "model.layers.{L}.block_sparse_moe.{output_linear.weight,experts.down_proj}",       \
     [MOE_T_STACKED_GATE] = "model.layers.{L}.block_sparse_moe.switch_mlp.gate_proj.weight",                  \
     [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",                      \
     [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight"
@@ -333,7 +329,7 @@ struct moe_family {
  * lacks. */
 const struct moe_family *moe_family_find(const char *model_type, const char **reason);
 
-/* The names of a role, one or several with | between them, with {L}, {S} and {E} in them. */
+/* The pattern of a role's name, with {L}, {S}, {E} and alternatives {a,b} in it (models/tensors.def). */
 const char *moe_family_tensor(const struct moe_family *family, enum moe_tensor_role role);
 
 #endif

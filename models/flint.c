@@ -30,7 +30,7 @@ const struct moe_family moe_family_flint = {
     .shared = MOE_SHARED_PLAIN,
     .tensor =
         {
-            [MOE_T_SINKS] = "model.layers.{L}.self_attn.softmax_offset|model.layers.{L}.self_attn.sinks",
+            [MOE_T_SINKS] = "model.layers.{L}.self_attn.{softmax_offset,sinks}",
             [MOE_T_SHARED_GATE] = "model.layers.{L}.mlp.shared_expert.gate_proj.weight",
             [MOE_T_SHARED_UP] = "model.layers.{L}.mlp.shared_expert.up_proj.weight",
             [MOE_T_SHARED_DOWN] = "model.layers.{L}.mlp.shared_expert.down_proj.weight",

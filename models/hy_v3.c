@@ -29,14 +29,10 @@ const struct moe_family moe_family_hy_v3 = {
     .shared = MOE_SHARED_PLAIN,
     .tensor =
         {
-            [MOE_T_ROUTER] = "model.layers.{L}.mlp.router.gate.weight|model.layers.{L}.mlp.gate.weight",
-            [MOE_T_CORRECTION] = "model.layers.{L}.mlp.expert_bias|"
-                                 "model.layers.{L}.mlp.e_score_correction_bias",
-            [MOE_T_SHARED_GATE] = "model.layers.{L}.mlp.shared_mlp.gate_proj.weight|"
-                                  "model.layers.{L}.mlp.shared_experts.gate_proj.weight",
-            [MOE_T_SHARED_UP] = "model.layers.{L}.mlp.shared_mlp.up_proj.weight|"
-                                "model.layers.{L}.mlp.shared_experts.up_proj.weight",
-            [MOE_T_SHARED_DOWN] = "model.layers.{L}.mlp.shared_mlp.down_proj.weight|"
-                                  "model.layers.{L}.mlp.shared_experts.down_proj.weight",
+            [MOE_T_ROUTER] = "model.layers.{L}.mlp.{router.gate,gate}.weight",
+            [MOE_T_CORRECTION] = "model.layers.{L}.mlp.{expert_bias,e_score_correction_bias}",
+            [MOE_T_SHARED_GATE] = "model.layers.{L}.mlp.{shared_mlp,shared_experts}.gate_proj.weight",
+            [MOE_T_SHARED_UP] = "model.layers.{L}.mlp.{shared_mlp,shared_experts}.up_proj.weight",
+            [MOE_T_SHARED_DOWN] = "model.layers.{L}.mlp.{shared_mlp,shared_experts}.down_proj.weight",
         },
 };

@@ -22,11 +22,8 @@ const struct moe_family moe_family_kolibri1 = {
     .shared = MOE_SHARED_PLAIN,
     .tensor =
         {
-            [MOE_T_ATTENTION_OUT_NORM] = "model.layers.{L}.post_attn_norm.weight|"
-                                         "model.layers.{L}.post_self_attn_layernorm.weight",
-            [MOE_T_FFN_OUT_NORM] = "model.layers.{L}.post_ffn_norm.weight|"
-                                   "model.layers.{L}.post_mlp_layernorm.weight",
-            [MOE_T_CORRECTION] = "model.layers.{L}.moe.router.expert_bias|"
-                                 "model.layers.{L}.mlp.gate.e_score_correction_bias",
+            [MOE_T_ATTENTION_OUT_NORM] = "model.layers.{L}.{post_attn_norm,post_self_attn_layernorm}.weight",
+            [MOE_T_FFN_OUT_NORM] = "model.layers.{L}.{post_ffn_norm,post_mlp_layernorm}.weight",
+            [MOE_T_CORRECTION] = "model.layers.{L}.{moe.router.expert_bias,mlp.gate.e_score_correction_bias}",
         },
 };

@@ -36,13 +36,9 @@ const struct moe_family moe_family_laguna = {
     .tensor =
         {
             [MOE_T_OUTPUT_GATE] = "model.layers.{L}.self_attn.g_proj.weight",
-            [MOE_T_CORRECTION] = "model.layers.{L}.mlp.experts.e_score_correction_bias|"
-                                 "model.layers.{L}.mlp.gate.e_score_correction_bias",
-            [MOE_T_SHARED_GATE] = "model.layers.{L}.mlp.shared_expert.gate_proj.weight|"
-                                  "model.layers.{L}.mlp.shared_experts.gate_proj.weight",
-            [MOE_T_SHARED_UP] = "model.layers.{L}.mlp.shared_expert.up_proj.weight|"
-                                "model.layers.{L}.mlp.shared_experts.up_proj.weight",
-            [MOE_T_SHARED_DOWN] = "model.layers.{L}.mlp.shared_expert.down_proj.weight|"
-                                  "model.layers.{L}.mlp.shared_experts.down_proj.weight",
+            [MOE_T_CORRECTION] = "model.layers.{L}.mlp.{experts,gate}.e_score_correction_bias",
+            [MOE_T_SHARED_GATE] = "model.layers.{L}.mlp.{shared_expert,shared_experts}.gate_proj.weight",
+            [MOE_T_SHARED_UP] = "model.layers.{L}.mlp.{shared_expert,shared_experts}.up_proj.weight",
+            [MOE_T_SHARED_DOWN] = "model.layers.{L}.mlp.{shared_expert,shared_experts}.down_proj.weight",
         },
 };

@@ -39,6 +39,5 @@ const struct moe_family moe_family_mimo_v2_flash = {
                .renorm = {"norm_topk_prob", true},
                .sum_added = 1e-20,
                .scale = {"routed_scaling_factor?", 1}},
-    .tensor = {[MOE_T_SINKS] = "model.layers.{L}.self_attn.attention_sink_bias|"
-                               "model.layers.{L}.self_attn.sinks"},
+    .tensor = {[MOE_T_SINKS] = "model.layers.{L}.self_attn.{attention_sink_bias,sinks}"},
 };

@@ -14,7 +14,7 @@ const struct moe_family moe_family_minimax_m2 = {
     .qk_norm = MOE_QK_NORM_FLAT,
     .rope = {.absent = {.theta = 5e6, .partial = 1}, .reads_width = true},
     .router = {.score = MOE_SCORE_SIGMOID, .correction = MOE_CORRECTION_VECTOR, .renorm = {.absent = true}},
-    .tensor = {MOE_BLOCK_SPARSE_TENSORS, [MOE_T_CORRECTION] =
-                                             "model.layers.{L}.block_sparse_moe.e_score_correction_bias|"
-                                             "model.layers.{L}.mlp.e_score_correction_bias"},
+    .tensor =
+        {MOE_BLOCK_SPARSE_TENSORS, [MOE_T_CORRECTION] =
+                                       "model.layers.{L}.{block_sparse_moe,mlp}.e_score_correction_bias"},
 };

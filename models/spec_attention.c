@@ -1,15 +1,18 @@
 /* Heads, their widths, biases and factors. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "models/spec_read.h"
 
 static moe_status check_heads(const struct moe_spec *s, const char *file, moe_error *err) {
-    for (size_t l = 0; l < s->n_layers; l++)
+    for (size_t l = 0; l < s->n_layers; l++) {
+        assert(s->layers[l].n_kv_heads > 0);
         if (s->layers[l].n_heads % s->layers[l].n_kv_heads)
             return MOE_FAIL(err, MOE_E_FORMAT,
                             "%s: num_key_value_heads: %zu does not divide num_attention_heads %zu", file,
                             s->layers[l].n_kv_heads, s->layers[l].n_heads);
+    }
     return MOE_OK;
 }
 

@@ -14,6 +14,7 @@ static const struct aliases {
 /* One name of a key, which ends at `end`: its value, and whether it is there, even as null. */
 static struct moe_json_value look_up(struct moe_json_value v, const char *name, const char *end, bool *has) {
     char part[64];
+    *has = false;
     for (const char *dot; name <= end; name = dot + 1) {
         dot = memchr(name, '.', (size_t)(end - name));
         if (!dot) dot = end;
