@@ -70,10 +70,10 @@ static bool fill_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b,
 void moe_binder_name(char out[MOE_MAX_TENSOR_NAME], const struct moe_binder *b, enum moe_tensor_role role,
                      const char *suffix) {
     const char *pattern = moe_family_tensor(b->spec->family, role);
-    bool found = !find_alternatives(pattern);
+    bool found = false;
     for (size_t i = 0; !found && fill_name(out, b, pattern, i); i++)
         found = moe_storage_has(&b->storage, out);
-    if (!found || !find_alternatives(pattern)) fill_name(out, b, pattern, 0);
+    if (!found) fill_name(out, b, pattern, 0);
     char *weight = suffix ? strstr(out, ".weight") : NULL;
     if (weight) snprintf(weight, MOE_MAX_TENSOR_NAME - (size_t)(weight - out), "%s", suffix);
 }
