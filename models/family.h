@@ -248,8 +248,9 @@ enum moe_tensor_role {
 struct moe_family {
     const char *model_type, *also; /* also: another model_type that means the same */
     /* a model_type of more than text, whose config.json has this family's under text_config, and before the
-     * names of whose tensors stands `prefix` */
+     * names of whose tensors stands `prefix`; part_tied: a key beside text_config in place of `tied` */
     const char *part_of, *prefix;
+    struct moe_bool_key part_tied;
     /* sizes of config.json; defaults as in the configuration class of transformers */
     moe_key hidden_size, n_layers, n_heads, max_positions, hidden_act; /* NULL: the usual key */
     struct moe_int_key n_experts, top_k, expert_width, dense_width;

@@ -1,9 +1,12 @@
 /* Mistral Small 4's text model (transformers: Mistral4ForCausalLM): DeepSeek's attention, queries that grow
- * with their position, softmax routing in groups. */
+ * with their position, softmax routing in groups. Of model_type mistral3 the text part. */
 #include "models/family.h"
 
 const struct moe_family moe_family_mistral4 = {
     .model_type = "mistral4",
+    .part_of = "mistral3",
+    .prefix = "language_model.",
+    .part_tied = {"tie_word_embeddings", true},
     .n_experts = {"n_routed_experts", 128},
     .top_k = {"num_experts_per_tok", 4},
     .expert_width = {"moe_intermediate_size", 2048},

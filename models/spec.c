@@ -26,6 +26,17 @@ static moe_status check_refused(const struct moe_spec *s, struct moe_json_value 
     return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: true is not supported", config.doc->file, key.key);
 }
 
+/* A model of more than text may hold one of several text models. */
+static moe_status check_part(const struct moe_spec *s, struct moe_json_value text, moe_error *err) {
+    const char *type;
+    struct moe_json_value v = moe_json_get(text, "model_type");
+    if (!*s->prefix || !v.node) return MOE_OK;
+    MOE_TRY(moe_json_string(&type, v, err));
+    if (!strcmp(type, s->family->model_type)) return MOE_OK;
+    return MOE_FAIL(err, MOE_E_UNSUPPORTED, "%s: %s: \"%s\" is not supported, only %s", v.doc->file, v.path,
+                    type, s->family->model_type);
+}
+
 /* The family, and *text, what is of it in a config.json of more than text. */
 static moe_status read_family(struct moe_spec *s, struct moe_json_value *text, struct moe_json_value config,
                               moe_error *err) {
@@ -39,6 +50,7 @@ static moe_status read_family(struct moe_spec *s, struct moe_json_value *text, s
     s->prefix = text->node == config.node ? "" : s->family->prefix;
     if (!moe_json_is_object(*text))
         return MOE_FAIL(err, MOE_E_FORMAT, "%s: %s: expected an object", config.doc->file, text->path);
+    MOE_TRY(check_part(s, *text, err));
     return moe_quantization_read(&s->quantization, config, err);
 }
 
@@ -116,7 +128,8 @@ static moe_status resolve(struct moe_spec *s, struct moe_json_value whole, moe_e
     MOE_TRY(read_activation(s, config, err));
     MOE_TRY(read_sizes(s, config, err));
     MOE_TRY(read_norm(s, config, err));
-    MOE_TRY(moe_spec_bool(&s->tied, config, f->tied, err));
+    bool is_part = *s->prefix && f->part_tied.key;
+    MOE_TRY(moe_spec_bool(&s->tied, is_part ? whole : config, is_part ? f->part_tied : f->tied, err));
     MOE_TRY(moe_spec_bool(&s->bias_head, config, f->bias_head, err));
     MOE_TRY(read_factors(s, config, err));
     s->layers = calloc(s->n_layers, sizeof *s->layers);

@@ -91,10 +91,14 @@ def load_model(directory: Path) -> Any:
 
 
 def auto_model() -> Any:
-    """AutoModelForCausalLM, with what transformers knows only as a part of other models."""
-    for family in ("Mistral4",):
-        config, model = (getattr(transformers, f"{family}{kind}") for kind in ("Config", "ForCausalLM"))
-        AutoModelForCausalLM.register(config, model, exist_ok=True)
+    """AutoModelForCausalLM, with what transformers knows as a part of other models, and these."""
+    for config, model in (
+        ("Mistral3Config", "Mistral3ForConditionalGeneration"),
+        ("Mistral4Config", "Mistral4ForCausalLM"),
+    ):
+        AutoModelForCausalLM.register(
+            getattr(transformers, config), getattr(transformers, model), exist_ok=True
+        )
     return AutoModelForCausalLM
 
 
@@ -129,11 +133,12 @@ def load_plain(files: Path, directory: Path) -> Any:
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:
-    """The first ModuleList with one entry per layer; its name is `layers` nearly everywhere."""
+    """The decoder's first ModuleList with one entry per layer; its name is `layers` nearly everywhere."""
     config = model.config.get_text_config()
     # longcat_flash: num_hidden_layers is the number of attentions, two in a layer
     count = getattr(config, "num_layers", None) or config.num_hidden_layers
-    lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    modules = model.get_decoder().named_modules()  # a model of more than text has other layers as well
+    lists = [(n, m) for n, m in modules if isinstance(m, nn.ModuleList) and len(m) == count]
     preferred = [m for n, m in lists if n.split(".")[-1] in ("layers", "h", "blocks")]
     found = preferred or [m for _, m in lists]
     if not found:
@@ -388,7 +393,7 @@ def dump(model: Any, prompt: list[int], n_generate: int, wanted: set[str], stop_
     if not torch.equal(chosen, generated):
         raise DumpError("the generated tokens are not the largest logits: something else than greedy ran")
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return Dump(tensors, metadata_of(model, recording), recording, model.config)
+    return Dump(tensors, metadata_of(model, recording), recording, model.config.get_text_config())
 
 
 def config_at(config: Any, layer: int) -> Any:

@@ -113,7 +113,7 @@ def run_block(directory: Path, x: torch.Tensor) -> Dump:
             part(x[None])
     metadata = {**metadata_of(model, recording), "block": type(parts[0]).__name__}
     tensors = {name: pieces[0] for name, pieces in recording.pieces.items()}
-    return Dump(tensors, metadata, recording, model.config)
+    return Dump(tensors, metadata, recording, model.config.get_text_config())
 
 
 def make_block(family: str, out: Path) -> None:

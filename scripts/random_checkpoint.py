@@ -338,7 +338,7 @@ def wrapped_entries(stored: Entries, variant: Variant) -> Entries:
     assert wrapper is not None
     rng = np.random.default_rng([variant.seed, 7])
     out = {f"{wrapper.prefix}{name}": entry for name, entry in stored.items()}
-    for name, shape in wrapper.others.items():
+    for name, shape in wrapper.others(variant.full_config()).items():
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         out[name] = (variant.dtypes[0], noise)
     return out
@@ -363,7 +363,7 @@ def written_config(variant: Variant) -> Config:
     if variant.wrapped:
         wrapper = variant.of.wrapper
         assert wrapper is not None
-        c = {"model_type": wrapper.model_type, **wrapper.config, "text_config": c}
+        c = {"model_type": wrapper.model_type, **wrapper.config(c), "text_config": c}
     return c if variant.style == "v4" else v5_config(c)
 
 

@@ -129,8 +129,8 @@ class Wrapper:
 
     model_type: str
     prefix: str  # of the text part's tensors; its settings lie in text_config
-    config: Config  # what config.json holds beside text_config
-    others: Shapes  # tensors of the other parts, which are to be ignored
+    config: Callable[[Config], Config]  # of the text's: what config.json holds beside text_config
+    others: Callable[[Config], Shapes]  # tensors of the other parts, which are to be ignored
 
 
 @dataclass(frozen=True)

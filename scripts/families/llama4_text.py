@@ -184,7 +184,7 @@ FAMILY = Family(
     wrapper=Wrapper(
         model_type="llama4",
         prefix="language_model.",
-        config={
+        config=lambda _: {
             "architectures": ["Llama4ForConditionalGeneration"],
             "boi_token_index": 50,
             "eoi_token_index": 51,
@@ -192,7 +192,7 @@ FAMILY = Family(
             "tie_word_embeddings": False,
             "vision_config": {"hidden_size": 8, "model_type": "llama4_vision_model", "num_hidden_layers": 1},
         },
-        others=Shapes(
+        others=lambda _: Shapes(
             {
                 "multi_modal_projector.linear_1.weight": (32, 8),
                 "vision_model.class_embedding": (8,),

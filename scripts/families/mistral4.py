@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from families.family import ABSENT, LATENT_BLOCK, ONE, Config, Draw, Family, case
+from families.family import ABSENT, LATENT_BLOCK, ONE, Config, Draw, Family, Wrapper, case
 from families.random_config import random_deepseek_router, random_latent, random_scaling
 from families.ranking import softmax_grouped
 from families.shapes import Shapes, decoder, latent_attention
 from families.spoil import scale_without_mscale, without_query_scale
 
-# Its Hub files are those of a model with images, of which this is text_config.
 BASE: Config = {
     "architectures": ["Mistral4ForCausalLM"],
     "attention_bias": False,
@@ -60,6 +59,49 @@ def ffn(s: Shapes, layer: str, c: Config, n: int) -> None:
     s[f"{layer}.mlp.experts.gate_up_proj"] = (n_experts, 2 * width, hidden)
     s[f"{layer}.mlp.experts.down_proj"] = (n_experts, hidden, width)
     s.gated_mlp(f"{layer}.mlp.shared_experts", width * c.get("n_shared_experts", 1), hidden)
+
+
+VISION: Config = {
+    "head_dim": 8,
+    "hidden_size": 16,
+    "image_size": 28,
+    "intermediate_size": 12,
+    "model_type": "pixtral",
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "patch_size": 14,
+}
+
+
+def beside_text(c: Config) -> Config:
+    """Of the whole config.json. Its key says whether embeddings are tied, whatever the text's says."""
+    return {
+        "architectures": ["Mistral3ForConditionalGeneration"],
+        "image_token_index": 10,
+        "multimodal_projector_bias": False,
+        "projector_hidden_act": "gelu",
+        "spatial_merge_size": 2,
+        "tie_word_embeddings": c.get("tie_word_embeddings", False),
+        "vision_config": VISION,
+        "vision_feature_layer": -1,
+    }
+
+
+def images(c: Config) -> Shapes:
+    hidden, width, text = VISION["hidden_size"], VISION["intermediate_size"], c["hidden_size"]
+    s, layer = Shapes(), "vision_tower.transformer.layers.0"
+    s.norm("multi_modal_projector.norm", hidden)
+    s.linear("multi_modal_projector.patch_merger.merging_layer", hidden, 4 * hidden)
+    s.linear("multi_modal_projector.linear_1", text, hidden)
+    s.linear("multi_modal_projector.linear_2", text, text)
+    s["vision_tower.patch_conv.weight"] = (hidden, 3, VISION["patch_size"], VISION["patch_size"])
+    s.norm("vision_tower.ln_pre", hidden)
+    s.norm(f"{layer}.attention_norm", hidden)
+    for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+        s.linear(f"{layer}.attention.{name}", hidden, hidden)
+    s.norm(f"{layer}.ffn_norm", hidden)
+    s.gated_mlp(f"{layer}.feed_forward", width, hidden)
+    return s
 
 
 def whole_rope(c: Config) -> bool:
@@ -129,6 +171,21 @@ CASES = (
         unaligned=True,
     ),
     case(
+        "wrapped",
+        {
+            **ONE_MOE,
+            "tie_word_embeddings": True,
+            "routed_scaling_factor": 2.0,
+            "v_head_dim": 7,
+            "rope_parameters": {**ROPE, "original_max_position_embeddings": 8},
+        },
+        {"rope_parameters": ROPE},
+        wrapped=True,
+        style="v5",
+        shards=2,
+        n_prompt=30,
+    ),
+    case(
         "rope-absent",
         {**ONE_MOE, "rope_parameters": ABSENT, "tie_word_embeddings": True},
         {"rope_parameters": {**ROPE, "original_max_position_embeddings": 8192, "factor": 32.0}},
@@ -164,5 +221,6 @@ FAMILY = Family(
     block={**LATENT_BLOCK, "hidden_size": 128, "n_routed_experts": 8, "moe_intermediate_size": 24},
     structure={"n_routed_experts": 4, "attention_bias": True},
     layouts=("hub",),  # which is what transformers holds
+    wrapper=Wrapper("mistral3", "language_model.", beside_text, images),
     draws={"experts.gate_up_proj": (0.0, 0.25), "experts.down_proj": (0.0, 0.3)},
 )

@@ -360,11 +360,20 @@ Test(layers, the_text_of_a_model_of_more) {
     cr_expect(s.hidden_size == 32 && s.vocab_size == 50);
     cr_expect_str_eq(s.prefix, "language_model.");
     moe_spec_free(&s);
+    s = resolved("mistral3", "\"text_config\": {\"model_type\": \"mistral4\", \"hidden_size\": 32, "
+                             "\"num_hidden_layers\": 6, \"vocab_size\": 50, \"num_attention_heads\": 2, "
+                             "\"tie_word_embeddings\": false}");
+    cr_expect(s.tied, "what stands beside text_config counts, and is true when absent");
+    cr_expect_str_eq(s.prefix, "language_model.");
+    moe_spec_free(&s);
     s = resolved("llama4_text", "\"num_key_value_heads\": 4");
     cr_expect_str_eq(s.prefix, "");
     moe_spec_free(&s);
     expect_fault("llama4", "", MOE_E_FORMAT, "text_config: expected an object");
     expect_fault("llama4", "\"text_config\": []", MOE_E_FORMAT, "text_config: expected an object");
+    expect_fault("mistral3", "\"text_config\": {\"model_type\": \"mistral\"}", MOE_E_UNSUPPORTED,
+                 "text_config.model_type: \"mistral\" is not supported, only mistral4");
+    expect_fault("mistral3", "\"text_config\": {\"model_type\": 4}", MOE_E_FORMAT, "text_config.model_type");
 }
 
 Test(layers, two_names_must_agree) {
