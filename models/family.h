@@ -310,17 +310,13 @@ struct moe_family {
     [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",                      \
     [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight"
 
-/* Names of the Granite MoE families; where there are two, the second is that of transformers 5. */
-#define MOE_GRANITE_TENSORS                                                                                  \
-    [MOE_T_ROUTER] = "model.layers.{L}.block_sparse_moe.router.{layer.weight,weight}",                       \
-    [MOE_T_FUSED_GATE_UP] = "model.layers.{L}.block_sparse_moe.{input_linear.weight,experts.gate_up_proj}",  \
-    [MOE_T_FUSED_DOWN] = "model.layers.{L}.block_sparse_moe.{output_linear.weight,experts.down_proj}",       \
-    [MOE_T_STACKED_GATE] = "model.layers.{L}.block_sparse_moe.switch_mlp.gate_proj.weight",                  \
-    [MOE_T_STACKED_UP] = "model.layers.{L}.block_sparse_moe.switch_mlp.up_proj.weight",                      \
-    [MOE_T_STACKED_DOWN] = "model.layers.{L}.block_sparse_moe.switch_mlp.down_proj.weight"
-#define MOE_GRANITE_SHARED_TENSORS                                                                           \
-    [MOE_T_SHARED_GATE_UP] = "model.layers.{L}.shared_mlp.input_linear.weight",                              \
-    [MOE_T_SHARED_DOWN] = "model.layers.{L}.shared_mlp.output_linear.weight"
+/* DeepSeek-V3's router, which later families took over; groups, kept, factor: when absent. */
+#define MOE_DEEPSEEK_V3_ROUTER(groups, kept, factor)                                                         \
+    {                                                                                                        \
+        .score = MOE_SCORE_SIGMOID, .grouping = MOE_GROUPS_TOP_2_SUM, .n_groups = {"n_group", groups},       \
+        .top_groups = {"topk_group", kept}, .correction = MOE_CORRECTION_VECTOR,                             \
+        .renorm = {"norm_topk_prob", true}, .sum_added = 1e-20, .scale = {"routed_scaling_factor", factor},  \
+    }
 
 #define MOE_FAMILY(id) extern const struct moe_family moe_family_##id;
 #include "models/families.def"

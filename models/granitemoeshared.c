@@ -1,24 +1,11 @@
 /* Granite 3 MoE with a shared expert (transformers: GraniteMoeSharedForCausalLM), which lies beside the MoE
  * block and not in it. */
-#include "models/family.h"
+#include "models/granite.h"
 
 const struct moe_family moe_family_granitemoeshared = {
     .model_type = "granitemoeshared",
-    .n_experts = {"num_local_experts", 8},
-    .top_k = {"num_experts_per_tok", 2},
-    .expert_width = {"intermediate_size", 11008},
-    .shared_width = {"shared_intermediate_size", 0},
-    .n_kv_heads = {"num_key_value_heads", MOE_AS_MANY_AS_HEADS},
-    .bias_qkv = {"attention_bias", false},
-    .bias_o = {"attention_bias", false},
-    .tied = {"tie_word_embeddings", false},
-    .norm_eps = {"rms_norm_eps", 1e-6},
-    .embed_scale = {"embedding_multiplier", 1},
-    .residual_scale = {"residual_multiplier", 1},
-    .logits_divisor = {"logits_scaling", 1},
-    .score_scale = {"attention_multiplier", 1},
+    MOE_GRANITE_MEMBERS,
+    MOE_GRANITE_SHARED,
     .rope = {.absent = {.theta = 1e4}},
-    .router = {.score = MOE_SCORE_CHOSEN_SOFTMAX},
-    .shared = MOE_SHARED_PLAIN,
     .tensor = {MOE_GRANITE_TENSORS, MOE_GRANITE_SHARED_TENSORS},
 };
