@@ -84,8 +84,8 @@ static void apply_gate(const struct moe_session *s, size_t layer, size_t row) {
     size_t n_heads = spec->layers[layer].n_heads, n = n_heads * spec->gate_dim, dim = spec->value_dim;
     float *out = moe_activations_row(&s->attention.out, row), *gate = s->attention.gate + row * n;
     switch (spec->family->gate) {
-    case MOE_GATE_NONE:
-        return;
+    case MOE_GATE_NONE: /* is not applied */
+        break;
     case MOE_GATE_SIGMOID:
         k->sigmoid(gate, gate, n);
         break;
@@ -103,7 +103,7 @@ static void apply_gate(const struct moe_session *s, size_t layer, size_t row) {
 void moe_grouped_expand(struct moe_worker *worker, struct moe_session *s, size_t layer) {
     size_t i;
     while (moe_worker_next(worker, s->batch.n_rows, &i)) {
-        apply_gate(s, layer, i);
+        if (s->model->spec.gate_dim) apply_gate(s, layer, i);
         moe_activations_pack(&s->attention.out, i, s->gemm.kernels);
     }
     moe_worker_barrier(worker);
