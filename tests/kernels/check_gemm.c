@@ -16,7 +16,7 @@ static struct moe_rows random_rows(const struct check *c, enum moe_format f, siz
                                    enum check_fill kind, bool gather) {
     const size_t padded = moe_layout_floats(moe_format_layout(f), k);
     const size_t ld = padded + 16 * check_below(3), stored = gather ? n + 3 : n;
-    float *data = check_aligned_floats(stored * ld - (ld - padded)), *plain = check_floats(k);
+    float *data = check_aligned_floats(stored ? stored * ld - (ld - padded) : 0), *plain = check_floats(k);
     uint32_t *index = gather ? check_bytes(n * sizeof *index, sizeof *index) : NULL;
     for (size_t i = 0; i < stored; i++) {
         check_fill(plain, k, kind);

@@ -114,8 +114,13 @@ Test(matrix, bytes) {
     const struct moe_matrix bf16 = {.format = MOE_FORMAT_BF16, .rows = 3, .cols = 5, .row_bytes = 100};
     cr_assert_eq(moe_matrix_bytes(&bf16), 30);
     static const uint32_t first[] = {0, 1, 3, 3};
-    const struct moe_matrix packed = {
-        .format = MOE_FORMAT_PACKED, .rows = 3, .cols = 257, .row_bytes = 700, .escapes = {.first = first}};
+    static const unsigned char rows[3 * 700];
+    const struct moe_matrix packed = {.format = MOE_FORMAT_PACKED,
+                                      .rows = 3,
+                                      .cols = 257,
+                                      .row_bytes = 700,
+                                      .data = rows,
+                                      .escapes = {.first = first}};
     cr_assert_eq(moe_matrix_bytes(&packed), 3 * 3 * 192 + 16 + 4 * 4 + 3 * (4 + 128));
     const struct moe_matrix tail = moe_matrix_rows(&packed, 1, 2);
     cr_assert_eq(moe_matrix_bytes(&tail), 2 * 3 * 192 + 16 + 3 * 4 + 2 * (4 + 128));
