@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/weights.h"
 
@@ -61,10 +60,16 @@ struct structure {
     char family[32], layout[8]; /* "", "-fused" or "-mlx" */
 };
 
+/* transformers holds what the Hub has; what is stacked there already mlx-lm leaves as it is. */
+static const struct structure missing[] = {
+    {"granitemoe_swa", "-fused"}, {"mistral4", "-fused"}, {"mistral4", "-mlx"},
+    {"dbrx", "-fused"},           {"dbrx", "-mlx"},       {"llama4_text", "-fused"},
+    {"llama4_text", "-mlx"}};
+
 static bool is_there(const struct structure *c) {
-    char path[1024];
-    snprintf(path, sizeof path, MOE_FIXTURES "/structure/%s%s.txt", c->family, c->layout);
-    return access(path, R_OK) == 0;
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+        if (!strcmp(missing[i].family, c->family) && !strcmp(missing[i].layout, c->layout)) return false;
+    return true;
 }
 
 /* Every family as on the Hub, and in the other layouts that it has. */
@@ -74,11 +79,13 @@ ParameterizedTestParameters(structure, tensors) {
 #include "models/families.def"
 #undef MOE_FAMILY
         {"kimi_k2", ""},
+        {"kimi_k2", "-fused"},
+        {"kimi_k2", "-mlx"},
     };
     static struct structure cases[sizeof all / sizeof *all];
     size_t n = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!*all[i].layout || is_there(&all[i])) cases[n++] = all[i];
+        if (is_there(&all[i])) cases[n++] = all[i];
     return cr_make_param_array(struct structure, cases, n);
 }
 
